@@ -1,0 +1,1 @@
+"""One module a platform; the settings say which one is loaded."""

@@ -1,0 +1,127 @@
+"""Outcomes until the cloud has acknowledged them, or can no longer take them."""
+
+import asyncio
+from errno import EACCES
+
+from micropython import const
+
+from . import log
+from .command import Outcome
+
+# How long an update may go unanswered before it is sent again; doubles up to the longest.
+_ANSWER_MS = const(10000)
+_LONGEST_MS = const(40000)
+
+# Updates on their way at once: enough to keep a slow link busy, few enough for a small heap.
+_WINDOW = const(4)
+
+
+class Outbox:
+    """Sends outcomes in their order, a few at a time, until each has its answer.
+
+    Bounded by `limits["outbox"]`: when it is full the oldest outcome is given up, counted in
+    `dropped`, and the log says so.
+    """
+
+    def __init__(self, clock, limits):
+        self._clock = clock
+        self._limit = limits["outbox"]
+        self._largest = limits["payload"]
+        self._queue = []
+        self._wake = asyncio.Event()
+        self._session = None
+        self.dropped = 0
+
+    @property
+    def empty(self):
+        """Whether every outcome has been acknowledged or given up."""
+        return not self._queue
+
+    def put(self, outcome):
+        """Take an outcome over until the cloud has it."""
+        log.info("outbox: %s %s %s", outcome.command.name, outcome.command.id, outcome.status)
+        outcome.since = self._clock.ticks()
+        self._forget_progress(outcome.command)
+        if len(self._queue) >= self._limit:
+            self._give_up(self._queue[0], "the outbox is full")
+        self._queue.append(outcome)
+        self._wake.set()
+
+    def progress(self, command, value):
+        """Report how far a command is; a newer report takes the place of one still here."""
+        self.put(Outcome(command, "running", value))
+
+    async def drain(self, session, cloud):
+        """Send what is here and what comes, for as long as the session lives."""
+        self._session = session
+        for outcome in self._queue:
+            outcome.due = 0
+            outcome.request = None
+        while True:
+            self._wake.clear()
+            await self._clock.wait(self._wake, self._send_due(cloud))
+
+    def answered(self, answer):
+        """Take the cloud's Answer to an update; raises OSError(EACCES) if it wants a log-in."""
+        for outcome in self._queue:
+            if outcome.request == answer.key:
+                self._judge(outcome, answer)
+                self._wake.set()
+                return
+
+    def _forget_progress(self, command):
+        for waiting in [one for one in self._queue if one.command is command]:
+            self._queue.remove(waiting)
+
+    def _judge(self, outcome, answer):
+        if answer.ok:
+            self._queue.remove(outcome)
+        elif answer.code == 401:
+            raise OSError(EACCES, "the log-in has ended: %s" % answer.error)
+        elif 400 <= answer.code < 500:
+            self._give_up(outcome, answer.error)
+        else:
+            log.warning("outbox: %s is not taken (%s)", outcome.command.id, answer.error)
+
+    def _give_up(self, outcome, reason):
+        self._queue.remove(outcome)
+        self.dropped += 1
+        command = outcome.command
+        log.error(
+            "outbox: %s %s %s is given up: %s", command.name, command.id, outcome.status, reason
+        )
+
+    def _send_due(self, cloud):
+        # Return the milliseconds until the next one is due, None if none waits.
+        now, pause, window = self._clock.ticks(), None, _WINDOW
+        for outcome in list(self._queue):
+            if outcome.due <= now:
+                self._session.forget(outcome.request)
+                self._send(cloud, outcome, now)
+            left = outcome.due - now
+            pause = left if pause is None else min(pause, left)
+            window -= 1
+            if not window:
+                break
+        return pause
+
+    def _send(self, cloud, outcome, now):
+        message = self._encode(cloud, outcome)
+        if message is None:
+            self._give_up(outcome, "the cloud can no longer take it")
+            return
+        topic, payload, outcome.request = message
+        self._session.send(topic, payload, outcome.request, self.answered)
+        outcome.due = now + min(_ANSWER_MS << min(outcome.attempts, 4), _LONGEST_MS)
+        outcome.attempts += 1
+
+    def _encode(self, cloud, outcome):
+        message = cloud.encode(outcome)
+        if message and len(message[1]) > self._largest:
+            size, outcome.status = len(message[1]), "failed"
+            outcome.result = {
+                "error": "the result is too large: %d bytes as JSON, limits.payload is %d"
+                % (size, self._largest)
+            }
+            message = cloud.encode(outcome)
+        return message

@@ -1,0 +1,217 @@
+"""Queues, starts, times and cancels handlers.
+
+Each command that `submit` takes ends in exactly one call of `done(outcome)`.
+"""
+
+import asyncio
+
+from micropython import const
+
+from . import log
+from .command import Outcome, Rejected, check_json, refuse
+
+# What a cancelled handler gets for putting its things away before it is abandoned.
+_GRACE_MS = const(2000)
+
+_SENTENCES = {
+    "cancelled": "a newer %s replaced it",
+    "expired": "its lifetime passed while %s ran",
+    "timed_out": "the time limit of %s passed",
+}
+
+
+class _Run:
+    """One attempt of a handler at a command."""
+
+    def __init__(self, command, handler, now):
+        self.command = command
+        self.handler = handler
+        self.started = now
+        self.task = None
+        self.entered = False  # the coroutine's first line was reached
+        self.stop = None  # the status for which it was told to stop
+        self.stopped = 0  # ticks at which it was told
+        self.abandoned = False
+
+    def left_ms(self, now):
+        """Return the milliseconds until it must be told to stop, and the status for it."""
+        left, status = self.command.remaining_ms(), "expired"
+        limit = self.handler.timeout_ms
+        if limit is not None:
+            limit -= now - self.started
+            if left is None or limit < left:
+                left, status = limit, "timed_out"
+        return left, status
+
+
+class Runner:
+    """One handler a command name at a time, up to `limits["running"]` names at once."""
+
+    def __init__(self, clock, limits, done):
+        self._clock = clock
+        self._limits = limits
+        self._done = done
+        self._queue = []
+        self._runs = []
+        self._wake = asyncio.Event()
+        self.abandoned = 0
+
+    @property
+    def idle(self):
+        """Whether nothing waits and nothing runs."""
+        return not self._queue and not self._runs
+
+    def submit(self, command, handler):
+        """Queue a command for its handler; return None, or the outcome if there is no room."""
+        if handler.when_busy != "queue" and self._occupied(handler.name):
+            if handler.when_busy == "reject":
+                return refuse(command, "busy", "%s is running already" % handler.name)
+            self._replace(handler.name)
+        if len(self._queue) >= self._limits["queue"]:
+            return refuse(command, "busy", "the queue is full (%d commands)" % len(self._queue))
+        self._queue.append((command, handler))
+        self.wake()
+        return None
+
+    def wake(self):
+        """Have the runner look at its queue and at the clock again."""
+        self._wake.set()
+
+    async def run(self):
+        """Run what is submitted, for ever."""
+        while True:
+            self._wake.clear()
+            self._expire()
+            self._start()
+            for run in list(self._runs):
+                self._watch(run)
+            await self._clock.wait(self._wake, self._next_ms())
+
+    def _occupied(self, name):
+        return self._find(name) is not None or any(h.name == name for _, h in self._queue)
+
+    def _find(self, name):
+        for run in self._runs:
+            if run.handler.name == name:
+                return run
+        return None
+
+    def _replace(self, name):
+        for entry in [entry for entry in self._queue if entry[1].name == name]:
+            self._queue.remove(entry)
+            self._done(refuse(entry[0], "cancelled", _SENTENCES["cancelled"] % name))
+        run = self._find(name)
+        if run and not run.stop:
+            self._stop(run, "cancelled")
+
+    def _expire(self):
+        for entry in list(self._queue):
+            remaining = entry[0].remaining_ms()
+            if remaining is not None and remaining <= 0:
+                self._queue.remove(entry)
+                self._done(refuse(entry[0], "expired", "its lifetime passed while it waited"))
+
+    def _start(self):
+        for entry in list(self._queue):
+            if len(self._runs) >= self._limits["running"]:
+                return
+            # An earlier entry of this very pass may have blocked the loop for a while.
+            remaining = entry[0].remaining_ms()
+            if self._find(entry[1].name) is None and (remaining is None or remaining > 0):
+                self._queue.remove(entry)
+                self._launch(*entry)
+
+    def _launch(self, command, handler):
+        run = _Run(command, handler, self._clock.ticks())
+        outcome, result = self._attempt(run)
+        if outcome is None and hasattr(result, "send"):
+            self._runs.append(run)
+            run.task = asyncio.create_task(self._accompany(run, result))
+        else:
+            self._done(outcome or self._judge(run, result))
+            self.wake()
+
+    def _attempt(self, run):
+        # The first part of a handler: the whole of a plain function, nothing of a coroutine.
+        try:
+            return None, run.handler.function(run.command)
+        except Exception as e:
+            return self._failure(run, e), None
+
+    async def _accompany(self, run, coroutine):
+        run.entered = True
+        outcome = None
+        try:
+            if run.stop:
+                coroutine.close()
+            else:
+                outcome = self._judge(run, await coroutine)
+        except asyncio.CancelledError:
+            if not run.stop:
+                outcome = refuse(run.command, "failed", "the handler was cancelled from inside")
+        except Exception as e:
+            outcome = self._failure(run, e)
+        self._runs.remove(run)
+        self.wake()
+        if run.abandoned:
+            log.info("runner: %s came back after all", run.handler.name)
+        else:
+            self._done(outcome or self._stopped(run))
+
+    def _failure(self, run, error):
+        if run.stop:
+            return self._stopped(run)
+        if isinstance(error, Rejected):
+            return refuse(run.command, "rejected", str(error))
+        log.write_exception(error)
+        return refuse(run.command, "failed", "%s: %s" % (type(error).__name__, error))
+
+    def _judge(self, run, result):
+        # A value that came too late is told, but the command has not succeeded.
+        left, status = run.left_ms(self._clock.ticks())
+        if run.stop:
+            left, status = 0, run.stop
+        try:
+            check_json(result)
+        except ValueError as e:
+            return refuse(run.command, "failed", "the handler's result can't be sent: %s" % e)
+        if left is not None and left <= 0:
+            return refuse(
+                run.command, status, _SENTENCES[status] % run.handler.name, late_result=result
+            )
+        return Outcome(run.command, "succeeded", result)
+
+    def _stopped(self, run):
+        return refuse(run.command, run.stop, _SENTENCES[run.stop] % run.handler.name)
+
+    def _stop(self, run, status):
+        run.stop = status
+        run.stopped = self._clock.ticks()
+        # A task that is cancelled before its first line never runs one: it sees `stop` instead.
+        if run.entered:
+            run.task.cancel()
+        self.wake()
+
+    def _watch(self, run):
+        now = self._clock.ticks()
+        left, status = run.left_ms(now)
+        if not run.stop:
+            if left is not None and left <= 0:
+                self._stop(run, status)
+        elif not run.abandoned and now - run.stopped >= _GRACE_MS:
+            run.abandoned = True
+            self.abandoned += 1
+            log.error("runner: %s ignores its cancellation and is abandoned", run.handler.name)
+            self._done(self._stopped(run))
+
+    def _next_ms(self):
+        # The milliseconds until the clock alone changes anything; None: never.
+        now = self._clock.ticks()
+        times = [command.remaining_ms() for command, _ in self._queue]
+        for run in self._runs:
+            if not run.stop:
+                times.append(run.left_ms(now)[0])
+            elif not run.abandoned:
+                times.append(run.stopped + _GRACE_MS - now)
+        times = [ms for ms in times if ms is not None]
+        return min(times) if times else None

@@ -1,0 +1,114 @@
+"""The settings file: read, check, defaults."""
+
+import json
+
+REQUIRED = None
+
+SPECIFICATION = {
+    "device": {"id": (str, REQUIRED), "name": (str, "")},
+    "network": {
+        "ssid": (str, ""),
+        "password": (str, ""),
+        "country": (str, ""),
+        "hostname": (str, ""),
+    },
+    "limits": {
+        "running": (int, 4),
+        "queue": (int, 8),
+        "outbox": (int, 32),
+        "ids": (int, 64),
+        "payload": (int, 8192),
+        "lifetime": (int, 0),
+    },
+}
+
+_CHOICES = {"cloud": ("devicehive",)}
+_SWITCHES = {"progress": False}
+
+_WORDS = {str: "a string", int: "an integer", bool: "true or false"}
+
+_SECRETS = ("password", "refresh_token")
+
+
+class SettingsError(Exception):
+    """Settings that can't be used; its text says what is wrong and what fits."""
+
+
+def read(path):
+    """Return what a settings file holds; raises SettingsError where that is not an object."""
+    try:
+        with open(path) as file:
+            found = json.load(file)
+    except OSError:
+        raise SettingsError("there is no settings file %s; the README shows one" % path)
+    except ValueError:
+        raise SettingsError("%s is not JSON; the README shows a settings file" % path)
+    if not isinstance(found, dict):
+        raise SettingsError("%s holds no JSON object; the README shows a settings file" % path)
+    return found
+
+
+def check(found):
+    """Return complete settings: what was found, checked, with a default for all that was not.
+
+    Raises SettingsError with all problems at once, each with its key and what fits.
+    """
+    problems, checked = [], {}
+    name = found.get("cloud", "devicehive")
+    known = name in _CHOICES["cloud"]
+    if not known:
+        fits = ", ".join(_CHOICES["cloud"])
+        problems.append("cloud: %r came, one of these fits: %s" % (name, fits))
+    checked["cloud"] = name
+    sections = dict(SPECIFICATION)
+    if known:
+        cloud = load_cloud(name)
+        sections[name] = cloud.SETTINGS
+    for key in sections:
+        checked[key] = _section(key, found.get(key, {}), sections[key], problems)
+    for key in _SWITCHES:
+        checked[key] = _value(key, found, key, (bool, _SWITCHES[key]), problems)
+    for key in sorted(found):
+        if key not in checked:
+            problems.append("%s is not a setting" % key)
+    if not problems:
+        problems = cloud.check(checked)
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return checked
+
+
+def load_cloud(name):
+    """Return the module of a cloud; only the one that is used costs memory."""
+    return __import__("agent.clouds." + name, None, None, (name,))
+
+
+def _section(name, found, specification, problems):
+    if not isinstance(found, dict):
+        problems.append("%s: an object fits, not %s" % (name, type(found).__name__))
+        found = {}
+    for key in sorted(found):
+        if key not in specification:
+            fits = ", ".join(sorted(specification))
+            problems.append("%s.%s is not a setting; there is: %s" % (name, key, fits))
+    return {
+        key: _value("%s.%s" % (name, key), found, key, specification[key], problems)
+        for key in specification
+    }
+
+
+def _value(path, found, key, specification, problems):
+    kind, default = specification
+    value = found.get(key)
+    if value is None:
+        if default is REQUIRED:
+            problems.append("%s is missing: %s fits" % (path, _WORDS[kind]))
+        return default
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        came = "something else" if key in _SECRETS else repr(value)
+        problems.append("%s: %s came, %s fits" % (path, came, _WORDS[kind]))
+    elif value == "" and default is REQUIRED:
+        problems.append("%s is empty" % path)
+    elif kind is int and value < 0:
+        problems.append("%s: %d came, an integer from 0 fits" % (path, value))
+    return value
