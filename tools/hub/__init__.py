@@ -1,0 +1,101 @@
+"""The stand-in cloud for development: a DeviceHive on this machine.
+
+A device talks to it over MQTT, a person over REST. It does what the real server and broker
+were seen to do, so that an agent that works here works there. Nothing is kept on disk.
+"""
+
+import ipaddress
+import json
+import shlex
+import sys
+
+_PASSWORD = "heed"
+
+
+def add_arguments(parser):
+    """Add the verb's options to an argparse parser."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--mqtt-port", type=int, default=1883, help="0 picks a free one")
+    parser.add_argument("--http-port", type=int, default=8080, help="0 picks a free one")
+    parser.add_argument("--login", default="heed", help="name of the one user")
+    parser.add_argument("--password", default=_PASSWORD, help="the user's password")
+    parser.add_argument("--json", action="store_true", help="tell where it listens as JSON")
+    parser.add_argument("--verbose", action="store_true", help="log what happens to stderr")
+
+
+def run(args):
+    """Serve until SIGINT or SIGTERM.
+
+    Returns:
+        0 after a signal, 1 when a port cannot be had, 2 for the default password on an
+        address that others can reach.
+    """
+    if args.password == _PASSWORD and not _loopback(args.host):
+        print(f"hub: give a --password of your own before others can reach {args.host}",
+              file=sys.stderr)
+        return 2
+    # Late, so that --help needs nothing installed.
+    import asyncio
+    import logging
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.ERROR,
+        format="%(asctime)s %(name)s: %(message)s",
+    )
+    try:
+        return asyncio.run(_serve(args))
+    except OSError as error:
+        print(f"hub: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        # Where the loop takes no signal handlers, on Windows.
+        return 0
+
+
+async def _serve(args):
+    import asyncio
+    import signal
+
+    from .hub import Hub
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        except NotImplementedError:
+            pass
+    async with Hub(args.host, args.mqtt_port, args.http_port, args.login, args.password) as hub:
+        print(json.dumps(_summary(hub, args)) if args.json else _welcome(hub, args), flush=True)
+        await stop.wait()
+    return 0
+
+
+def _loopback(host):
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _summary(hub, args):
+    return {
+        "mqtt_port": hub.mqtt_port, "http_port": hub.http_port, "login": args.login,
+        "password": args.password, "rest": hub.rest, "websocket": hub.websocket,
+    }
+
+
+def _welcome(hub, args):
+    login = shlex.quote(json.dumps({"login": args.login, "password": args.password}))
+    return f"""The hub is ready, a DeviceHive for development. Ctrl-C ends it.
+
+An agent's settings: platform DeviceHive over MQTT, host {args.host}, port {hub.mqtt_port},
+user {args.login}, password {args.password}.
+
+To send a command to a device that is registered, as device "board" and command "blink":
+  TOKEN=$(curl -s {hub.rest}/token -d {login} |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["accessToken"])')
+  curl {hub.rest}/device/board/command -H "Authorization: Bearer $TOKEN" \\
+    -d '{{"command": "blink", "parameters": {{"times": 3}}, "lifetime": 60}}'
+"""
