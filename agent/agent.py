@@ -181,6 +181,5 @@ class Agent:
         for callback in self._callbacks.get(event, ()):
             try:
                 callback(*values)
-            except Exception as e:
-                # The owner's code must not take the agent down.
+            except Exception as e:  # noqa: BLE001 - the owner's code must not take us down
                 log.write_exception(e)

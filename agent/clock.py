@@ -124,7 +124,7 @@ class Clock:
 
     def __init__(self):
         self.known = False
-        self.changed = None  # called without arguments whenever the time was set
+        self.changed = lambda: None  # called whenever the time was set
         self._wrapping = self._time.ticks_ms()
         self._ticks = 0
         self._offset = 0
@@ -156,8 +156,7 @@ class Clock:
             return
         self._offset = ms - sent
         self.known = True
-        if self.changed:
-            self.changed()
+        self.changed()
 
     async def sleep_ms(self, ms):
         """Sleep for `ms` milliseconds, at most three days."""

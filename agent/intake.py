@@ -76,7 +76,9 @@ class Intake:
         if handler is None:
             names = ", ".join(self._registry.names()) or "none"
             return refuse(
-                command, "unknown", "there is no handler for %s; there is: %s" % (command.name, names)
+                command,
+                "unknown",
+                "there is no handler for %s; there is: %s" % (command.name, names),
             )
         if handler.params is not None and command.parameters is None:
             command.parameters = {}

@@ -17,9 +17,12 @@ _NAMES = {ERROR: "ERROR", WARNING: "WARNING", INFO: "INFO", DEBUG: "DEBUG"}
 
 level = INFO
 
+_FIRST = time.ticks_ms()
+
 
 def _print(severity, text):
-    ms = time.ticks_ms()
+    # The time since the start; it begins anew every twelve days.
+    ms = time.ticks_diff(time.ticks_ms(), _FIRST) & 0x3FFFFFFF
     print("%d.%03d %s %s" % (ms // 1000, ms % 1000, _NAMES[severity], text))
 
 
@@ -60,5 +63,5 @@ def write_exception(exception):
     import io  # seldom needed
 
     text = io.StringIO()
-    sys.print_exception(exception, text)
-    write(ERROR, "%s", text.getvalue().rstrip())
+    sys.print_exception(exception, text)  # pyright: ignore[reportArgumentType]
+    write(ERROR, "%s", text.getvalue().rstrip())  # pyright: ignore[reportAttributeAccessIssue]

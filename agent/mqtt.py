@@ -99,10 +99,14 @@ class MQTTTransport:
         self._wake = asyncio.Event()
         self._buffer = _Buffer()
         self._keepalive_ms = endpoint["keepalive"] * 1000
-        await self._dial(endpoint)
-        self._encoder = self._log_in(endpoint)
-        await self._flush()
-        await self._clock.bounded(self._connected(), _ANSWER_MS)
+        try:
+            await self._dial(endpoint)
+            self._encoder = self._log_in(endpoint)
+            # The first bytes bring the TLS handshake along.
+            await self._flush()
+            await self._clock.bounded(self._connected(), _ANSWER_MS)
+        except ValueError as e:
+            raise OSError(EIO, "TLS: " + str(e).strip())
 
     def publish(self, topic, payload, qos=0):
         """Queue a message; at QoS 1 return the token for `acknowledged`."""
@@ -186,13 +190,9 @@ class MQTTTransport:
 
     async def _dial(self, endpoint):
         host, port, tls = endpoint["host"], endpoint["port"], endpoint.get("tls")
-        try:
-            reader, self._stream = await self._clock.bounded(
-                asyncio.open_connection(host, port, ssl=tls), _DIAL_MS
-            )
-        except ValueError as e:
-            raise OSError(EIO, "TLS: %s" % e)
-        self._reader = reader
+        self._reader, self._stream = await self._clock.bounded(
+            asyncio.open_connection(host, port, ssl=tls), _DIAL_MS
+        )
         self._heard = self._clock.ticks()
         sock = getattr(self._stream, "s", None)
         if hasattr(sock, "setsockopt"):
@@ -210,13 +210,14 @@ class MQTTTransport:
         )
         if will:
             encoder.set_last_will(will[0].encode(), will[1].encode())
-        real, umqtt.socket = umqtt.socket, self._buffer
+        real = getattr(umqtt, "socket")
+        setattr(umqtt, "socket", self._buffer)
         try:
             encoder.connect(True)
         except _Encoded:
             pass
         finally:
-            umqtt.socket = real
+            setattr(umqtt, "socket", real)
         return encoder
 
     async def _connected(self):
@@ -243,8 +244,6 @@ class MQTTTransport:
             data = await self._reader.readexactly(size)
         except EOFError:
             raise OSError(ECONNRESET, "the broker closed the connection")
-        except ValueError as e:
-            raise OSError(EIO, "TLS: %s" % e)
         self._heard = self._clock.ticks()
         return data
 

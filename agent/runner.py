@@ -33,6 +33,10 @@ class _Run:
         self.stopped = 0  # ticks at which it was told
         self.abandoned = False
 
+    def follow(self, coroutine):
+        """Start the task that runs the handler's coroutine."""
+        self.task = asyncio.create_task(coroutine)
+
     def left_ms(self, now):
         """Return the milliseconds until it must be told to stop, and the status for it."""
         left, status = self.command.remaining_ms(), "expired"
@@ -126,7 +130,7 @@ class Runner:
         outcome, result = self._attempt(run)
         if outcome is None and hasattr(result, "send"):
             self._runs.append(run)
-            run.task = asyncio.create_task(self._accompany(run, result))
+            run.follow(self._accompany(run, result))
         else:
             self._done(outcome or self._judge(run, result))
             self.wake()
@@ -135,7 +139,7 @@ class Runner:
         # The first part of a handler: the whole of a plain function, nothing of a coroutine.
         try:
             return None, run.handler.function(run.command)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001 - any of them is an outcome
             return self._failure(run, e), None
 
     async def _accompany(self, run, coroutine):
@@ -149,7 +153,7 @@ class Runner:
         except asyncio.CancelledError:
             if not run.stop:
                 outcome = refuse(run.command, "failed", "the handler was cancelled from inside")
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001 - as above
             outcome = self._failure(run, e)
         self._runs.remove(run)
         self.wake()

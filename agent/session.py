@@ -30,9 +30,11 @@ def describe(error):
     """Return in words why a link failed."""
     if len(error.args) > 1 and isinstance(error.args[1], str):
         return error.args[1]
-    if error.errno is not None and error.errno < 0:
+    # getaddrinfo has numbers of its own, below zero; the unix port makes a text of them.
+    code = error.errno
+    if isinstance(code, str) or (code is not None and code < 0):
         return "its name could not be resolved"
-    return _REASONS.get(error.errno) or str(error)
+    return _REASONS[code] if code in _REASONS else str(error)
 
 
 class Answer:
@@ -102,7 +104,7 @@ class Session:
             await self._lost.wait()
         finally:
             await self._end()
-        raise self._error
+        raise self._error or OSError(EIO)
 
     def spawn(self, coroutine):
         """Run a coroutine as long as the session lives; its error ends the session."""
@@ -173,7 +175,7 @@ class Session:
             await coroutine
         except OSError as e:
             self._lose(e)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001
             # A fault of ours or a message that nobody foresaw: the next session may go well,
             # and an agent that stands still does not (P4).
             log.write_exception(e)

@@ -64,10 +64,10 @@ def check(found):
     if known:
         cloud = load_cloud(name)
         sections[name] = cloud.SETTINGS
-    for key in sections:
-        checked[key] = _section(key, found.get(key, {}), sections[key], problems)
-    for key in _SWITCHES:
-        checked[key] = _value(key, found, key, (bool, _SWITCHES[key]), problems)
+    for key, section in sections.items():
+        checked[key] = _section(key, found.get(key, {}), section, problems)
+    for key, default in _SWITCHES.items():
+        checked[key] = _value(key, found, key, (bool, default), problems)
     for key in sorted(found):
         if key not in checked:
             problems.append("%s is not a setting" % key)
@@ -109,6 +109,6 @@ def _value(path, found, key, specification, problems):
         problems.append("%s: %s came, %s fits" % (path, came, _WORDS[kind]))
     elif value == "" and default is REQUIRED:
         problems.append("%s is empty" % path)
-    elif kind is int and value < 0:
+    elif isinstance(value, int) and value < 0:
         problems.append("%s: %d came, an integer from 0 fits" % (path, value))
     return value

@@ -24,7 +24,7 @@ def context(ca):
 def _context(data):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # MicroPython verifies nothing until it is told to.
-    made.verify_mode = ssl.CERT_REQUIRED
+    made.verify_mode = ssl.CERT_REQUIRED  # pyright: ignore[reportAttributeAccessIssue]
     try:
         made.load_verify_locations(cadata=data)
     except TypeError:

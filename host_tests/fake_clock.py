@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from errno import ETIMEDOUT
 
 from agent.clock import Clock
 
@@ -71,8 +72,26 @@ class FakeClock(Clock):
             self.activity += 1
 
     async def bounded(self, awaitable, timeout_ms):
-        """As Clock.bounded, without the bound: fakes do not hang."""
-        return await awaitable
+        """As Clock.bounded, in fake time."""
+        done = asyncio.Event()
+        results, errors = [], []
+
+        async def run():
+            try:
+                results.append(await awaitable)
+            except Exception as e:  # noqa: BLE001 - handed on below
+                errors.append(e)
+            done.set()
+
+        task = asyncio.create_task(run())
+        try:
+            if not await self.wait(done, timeout_ms):
+                raise OSError(ETIMEDOUT, "no answer within %d ms" % timeout_ms)
+        finally:
+            task.cancel()
+        if errors:
+            raise errors[0]
+        return results[0]
 
     async def advance(self, ms):
         """Move time on by `ms`, stopping at every moment for which something waits."""

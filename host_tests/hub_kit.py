@@ -11,8 +11,18 @@ from tools.hub.hub import Hub
 START_S = 1_800_000_000.0
 START = "2027-01-15T08:00:00.000"
 KEYS = {
-    "id", "command", "timestamp", "lastUpdated", "userId", "deviceId", "networkId",
-    "deviceTypeId", "parameters", "lifetime", "status", "result",
+    "id",
+    "command",
+    "timestamp",
+    "lastUpdated",
+    "userId",
+    "deviceId",
+    "networkId",
+    "deviceTypeId",
+    "parameters",
+    "lifetime",
+    "status",
+    "result",
 }
 
 
@@ -28,10 +38,12 @@ class Clock:
 
 def run(story, **options):
     """Run `story(hub, clock)` against a hub of its own."""
+
     async def go():
         clock = Clock()
         async with Hub(clock=clock, **options) as hub:
             await asyncio.wait_for(story(hub, clock), 30)
+
     asyncio.run(go())
 
 
@@ -63,8 +75,9 @@ class Person:
         """(status, JSON or None) of one request."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body)
-        async with self._http.request(method, self._hub.rest + path, data=data, params=query,
-                                      headers=headers) as response:
+        async with self._http.request(
+            method, self._hub.rest + path, data=data, params=query, headers=headers
+        ) as response:
             data = await response.read()
             return response.status, json.loads(data) if data else None
 
@@ -77,11 +90,13 @@ class Person:
 
 def run_person(story, **options):
     """Run `story(hub, clock, person)`, the person logged in."""
+
     async def go(hub, clock):
         async with aiohttp.ClientSession() as http:
             person = Person(hub, http)
             await person.log_in()
             await story(hub, clock, person)
+
     run(go, **options)
 
 
@@ -99,8 +114,9 @@ def good(answer):
 
 def will(name):
     """A last will that leaves a notification of that name with device `d`."""
-    return "dh/request", json.dumps({"action": "notification/insert", "deviceId": "d",
-                                     "notification": {"notification": name}})
+    return "dh/request", json.dumps(
+        {"action": "notification/insert", "deviceId": "d", "notification": {"notification": name}}
+    )
 
 
 async def told(hub, *names):

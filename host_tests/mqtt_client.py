@@ -19,8 +19,17 @@ def packet(first, body=b""):
     return bytes([first]) + size + bytes([length]) + body
 
 
-def connect(client_id, user=None, password=None, *, keepalive=0, will=None, level=4, clean=True,
-            name="MQTT"):
+def connect(
+    client_id,
+    user=None,
+    password=None,
+    *,
+    keepalive=0,
+    will=None,
+    level=4,
+    clean=True,
+    name="MQTT",
+):
     flags = 2 * clean
     body = text(client_id)
     if will is not None:
@@ -150,7 +159,7 @@ class Client:
 
 def _message(body):
     size = int.from_bytes(body[:2], "big")
-    topic, payload = body[2:2 + size].decode(), body[2 + size:]
+    topic, payload = body[2 : 2 + size].decode(), body[2 + size :]
     try:
         return topic, json.loads(payload)
     except ValueError:

@@ -18,6 +18,7 @@ from tools.hub.hub import Hub
 
 ROOT = Path(__file__).parents[1]
 
+
 def test_stop_frees_the_ports_and_start_serves_on_them_again():
     async def go():
         first = Hub()
@@ -43,6 +44,7 @@ def test_stop_frees_the_ports_and_start_serves_on_them_again():
         assert await again.connect() == 0
         good(await again.ask("device/get", deviceId="d"))
         await first.stop()
+
     asyncio.run(go())
 
 
@@ -52,7 +54,7 @@ def test_stop_does_not_wait_for_a_reader_that_is_slow():
             client = await device(hub)
             await client.subscribe("flood")
             client.reader._transport.pause_reading()
-            writer, = hub._broker._tasks.values()
+            (writer,) = hub._broker._tasks.values()
             sent = 0
             while not writer.transport.get_write_buffer_size():
                 hub._broker.spread("flood", b"x" * 500_000)
@@ -62,6 +64,7 @@ def test_stop_does_not_wait_for_a_reader_that_is_slow():
             await hub.start()
         client.reader._transport.resume_reading()
         assert len(await client.closed()) < sent
+
     asyncio.run(go())
 
 
@@ -71,6 +74,7 @@ def test_port_in_use_is_said_and_nothing_stays_open():
             second = Hub(http_port=first.http_port)
             with pytest.raises(OSError, match=f"port {first.http_port} of 127.0.0.1"):
                 await second.start()
+
     asyncio.run(go())
 
 
@@ -84,8 +88,13 @@ sys.exit(hub.run(parser.parse_args()))
 
 
 def verb(*words):
-    return subprocess.Popen([sys.executable, "-c", VERB, *words], cwd=ROOT, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", VERB, *words],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -93,9 +102,13 @@ def test_verb_says_where_it_is_and_ends_cleanly(number):
     with verb("--json", "--mqtt-port", "0", "--http-port", "0") as process:
         said = json.loads(process.stdout.readline())
         assert said == {
-            "mqtt_port": said["mqtt_port"], "http_port": said["http_port"], "login": "heed",
-            "password": "heed", "rest": f"http://127.0.0.1:{said['http_port']}/api/rest",
-            "websocket": f"ws://127.0.0.1:{said['http_port']}/api/websocket"}
+            "mqtt_port": said["mqtt_port"],
+            "http_port": said["http_port"],
+            "login": "heed",
+            "password": "heed",
+            "rest": f"http://127.0.0.1:{said['http_port']}/api/rest",
+            "websocket": f"ws://127.0.0.1:{said['http_port']}/api/websocket",
+        }
         for port in (said["mqtt_port"], said["http_port"]):
             socket.create_connection(("127.0.0.1", port)).close()
         process.send_signal(number)
@@ -119,19 +132,38 @@ def test_verb_refuses_the_default_password_where_others_reach_it():
     assert "--password" in err
 
 
-@pytest.mark.parametrize(("given", "ms"), [
-    ("1970-01-01T00:00:00.000", 0), ("1970-01-01", 0), ("1970-01-01T00:00:01Z", 1000),
-    ("1970-01-01 01:00:00.5+01:00", 500), ("1969-12-31T23:59:59.999", -1), (1500, 1500),
-    ("1800000000000", 1_800_000_000_000), ("2027-01-15T08:00:00.123456", 1_800_000_000_123),
-])
+@pytest.mark.parametrize(
+    ("given", "ms"),
+    [
+        ("1970-01-01T00:00:00.000", 0),
+        ("1970-01-01", 0),
+        ("1970-01-01T00:00:01Z", 1000),
+        ("1970-01-01 01:00:00.5+01:00", 500),
+        ("1969-12-31T23:59:59.999", -1),
+        (1500, 1500),
+        ("1800000000000", 1_800_000_000_000),
+        ("2027-01-15T08:00:00.123456", 1_800_000_000_123),
+    ],
+)
 def test_times_are_read_leniently(given, ms):
     assert stamp.read(given) == ms
     assert stamp.read(stamp.write(ms)) == ms
 
 
-@pytest.mark.parametrize("given", [
-    "", "now", "2027-13-01T00:00:00", "2027-01-15T08", 10**30, True, 1.5, [], None,
-])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "now",
+        "2027-13-01T00:00:00",
+        "2027-01-15T08",
+        10**30,
+        True,
+        1.5,
+        [],
+        None,
+    ],
+)
 def test_what_is_no_time_is_refused(given):
     with pytest.raises(ValueError):
         stamp.read(given)

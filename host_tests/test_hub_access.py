@@ -13,6 +13,7 @@ def test_password_lets_in_and_opens_every_dh_topic():
         codes = await client.subscribe("dh/response/command/update@c1", "dh/command/#", qos=1)
         assert codes == [1, 1]
         assert await client.subscribe("dh", "dh/request") == [0x80, 0x80]
+
     run(story)
 
 
@@ -31,6 +32,7 @@ def test_wrong_password_gets_connack_4_and_ten_of_them_lock_the_account():
         assert error(answer) == (401, "User is locked or disabled")
         answer = await client.ask("authenticate", token=token)
         assert error(answer) == (401, "Invalid credentials")
+
     run(story)
 
 
@@ -45,6 +47,7 @@ def test_right_password_in_time_forgets_the_wrong_ones():
             good(await client.ask("token", login="heed", password="heed"))
         answer = await client.ask("token", login="who", password="x")
         assert error(answer) == (401, "User with login = who not found or bad password")
+
     run(story)
 
 
@@ -52,16 +55,24 @@ def test_anonymous_may_only_hear_the_four_answers_until_it_authenticates():
     async def story(hub, _clock):
         client = await Client.dial(hub)
         assert await client.connect(None, None) == 0
-        own = [f"dh/response/{a}@c1" for a in ("authenticate", "token", "token/refresh",
-                                               "token/create")]
+        own = [
+            f"dh/response/{a}@c1"
+            for a in ("authenticate", "token", "token/refresh", "token/create")
+        ]
         assert await client.subscribe(*own) == [0] * 4
-        others = ["dh/response/token@c2", "dh/response/server/info@c1", "dh/command/#", "dh/#",
-                  "dh/response/#"]
+        others = [
+            "dh/response/token@c2",
+            "dh/response/server/info@c1",
+            "dh/command/#",
+            "dh/#",
+            "dh/response/#",
+        ]
         assert await client.subscribe(*others) == [0x80] * 5
         tokens = good(await client.ask("token", login="heed", password="heed"))
         good(await client.ask("authenticate", token=tokens["accessToken"]))
         assert await client.subscribe("dh/command/#") == [0]
         good(await client.ask("server/info"))
+
     run(story)
 
 
@@ -70,18 +81,26 @@ def test_user_name_without_password_is_anonymous():
         client = await Client.dial(hub)
         assert await client.connect("heed", None) == 0
         assert await client.subscribe("dh/command/#") == [0x80]
+
     run(story)
 
 
-@pytest.mark.parametrize(("level", "name", "code"), [
-    (5, "MQTT", 1), (2, "MQTT", 1), (3, "MQIsdp", 0), (4, "MQTT", 0),
-])
+@pytest.mark.parametrize(
+    ("level", "name", "code"),
+    [
+        (5, "MQTT", 1),
+        (2, "MQTT", 1),
+        (3, "MQIsdp", 0),
+        (4, "MQTT", 0),
+    ],
+)
 def test_protocol_level(level, name, code):
     async def story(hub, _clock):
         client = await Client.dial(hub)
         assert await client.connect(level=level, name=name) == code
         if code:
             await client.closed()
+
     run(story)
 
 
@@ -93,6 +112,7 @@ def test_client_ids_that_may_not_be():
         assert await client.connect(clean=False) == 2
         client = await Client.dial(hub, "")
         assert await client.connect() == 0
+
     run(story)
 
 
@@ -110,10 +130,12 @@ def test_live_client_id_is_not_taken_over():
             third = await Client.dial(hub, "same")
             code = await third.connect()
         assert code == 0
+
     run(story)
 
 
 # Tokens
+
 
 def test_expired_and_wrong_tokens_are_refused_and_an_earlier_login_stays():
     async def story(hub, clock):
@@ -138,6 +160,7 @@ def test_expired_and_wrong_tokens_are_refused_and_an_earlier_login_stays():
         clock.now_s += 182 * 24 * 3600
         answer = await client.ask("token/refresh", refreshToken=refresh)
         assert error(answer) == (401, "Token has expired")
+
     run(story)
 
 
@@ -150,8 +173,17 @@ def test_token_body_is_devicehives():
         for key, kind, age in (("accessToken", 1, 1_800_000), ("refreshToken", 0, 15_724_800_000)):
             assert jwt.get_unverified_header(tokens[key])["alg"] == "HS256"
             body = jwt.decode(tokens[key], options={"verify_signature": False})
-            assert body == {"payload": {"u": 1, "a": [0], "n": ["*"], "dt": ["*"],
-                                        "e": now_ms + age, "t": kind}}
+            assert body == {
+                "payload": {
+                    "u": 1,
+                    "a": [0],
+                    "n": ["*"],
+                    "dt": ["*"],
+                    "e": now_ms + age,
+                    "t": kind,
+                }
+            }
+
     run_person(story)
 
 
@@ -203,6 +235,7 @@ def test_actions_bind(action):
             assert error(await client.ask(action, deviceId="d", **request))[0] == 404
         else:
             good(await client.ask(action, deviceId="d", **request))
+
     run(story)
 
 
@@ -214,6 +247,7 @@ def test_actions_bind_subscriptions():
         assert await client.subscribe(*filters) == [0x80, 0x80, 0]
         await restricted(client, "GetDeviceCommand")
         assert await client.subscribe(*filters[:2], "dh/notification/#") == [0, 0, 0x80]
+
     run(story)
 
 
@@ -226,6 +260,7 @@ def test_nothing_is_done_before_login():
         answer = await client.ask("token/create", payload={"userId": 1})
         assert error(answer) == (401, "Unauthorized")
         assert hub.store.devices == {}
+
     run(story)
 
 
@@ -242,14 +277,16 @@ def test_networks_and_types_of_a_token_bind():
         assert [one["name"] for one in listed] == ["again"]
         answer = await client.ask("device/save", deviceId="d", device={"name": "mine"})
         assert error(answer) == (403, "No access to device")
-        answer = await client.ask("device/save", deviceId="f",
-                                  device={"name": "f", "networkId": 1})
+        answer = await client.ask(
+            "device/save", deviceId="f", device={"name": "f", "networkId": 1}
+        )
         assert error(answer) == (403, "No access to network!")
         assert await client.subscribe("dh/command/+/+/d/#", "dh/command/#") == [0x80, 0]
         for name in ("d", "e"):
             hub.store.insert_command(hub.store.devices[name], 1, "on")
         assert (await client.message())[0] == "dh/command/2/1/e/on"
         assert await client.quiet()
+
     run(story)
 
 
@@ -257,10 +294,15 @@ def test_token_create_refuses_what_it_does_not_know():
     async def story(hub, _clock):
         client = await device(hub)
         for payload, code in (
-            ({"userId": 9}, 404), ({}, 400), ({"userId": True}, 400),
-            ({"userId": 1, "actions": ["Fly"]}, 400), ({"userId": 1, "actions": [False]}, 400),
-            ({"userId": 1, "actions": "*"}, 400), ({"userId": 1, "networkIds": [None]}, 400),
+            ({"userId": 9}, 404),
+            ({}, 400),
+            ({"userId": True}, 400),
+            ({"userId": 1, "actions": ["Fly"]}, 400),
+            ({"userId": 1, "actions": [False]}, 400),
+            ({"userId": 1, "actions": "*"}, 400),
+            ({"userId": 1, "networkIds": [None]}, 400),
             ({"userId": 1, "expiration": "soon"}, 400),
         ):
             assert error(await client.ask("token/create", payload=payload))[0] == code, payload
+
     run(story)

@@ -62,6 +62,7 @@ def test_breach_closes_one_connection_and_disturbs_nobody(breach, caplog, capfd)
         good(await client.ask("server/info"))
         again = await Client.dial(hub, "bad")
         assert await again.connect() == 0
+
     run(story)
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
     assert capfd.readouterr().err == ""
@@ -74,6 +75,7 @@ def test_packet_at_the_limit_passes():
         await client.subscribe("big")
         client.send(publish("big", b"x" * (2**20 - 5)))
         assert (await client.message())[1] == b"x" * (2**20 - 5)
+
     run(story)
 
 
@@ -84,6 +86,7 @@ def test_silence_before_connect_ends_the_connection_also_byte_by_byte():
         slow.send(CONNECT[:5])
         await silent.closed()
         await slow.closed()
+
     run(story, connect_timeout_s=0.05)
 
 
@@ -100,6 +103,7 @@ def test_silence_for_longer_than_the_keepalive_ends_the_connection():
         await client.closed()
         await told(hub, "silent")
         assert await forever.quiet()
+
     run(story, keepalive_factor=0.05)
 
 
@@ -111,6 +115,7 @@ def test_keepalive_counts_one_and_a_half_times_unless_told_otherwise():
         before = loop.time()
         await client.closed()
         assert loop.time() - before > 1.4
+
     run(story)
 
 
@@ -130,6 +135,7 @@ def test_slow_reader_is_closed_before_it_fills_the_memory():
             sent += 1
             assert sent < 100
         good(await client.ask("server/info"))
+
     run(story, backlog_limit=2**21)
 
 
@@ -143,6 +149,7 @@ def test_client_that_asks_without_reading_is_held_back_not_closed():
             client.send(publish("dh/request", request))
         for _ in range(200):
             assert len((await client.message())[1]["commands"]) == 1
+
     run(story, backlog_limit=2**20)
 
 
@@ -152,4 +159,5 @@ def test_filters_of_one_client_are_bounded():
         await client.connect()
         codes = await client.subscribe(*[f"t/{n}" for n in range(1001)])
         assert codes == [0] * 1000 + [0x80]
+
     run(story)

@@ -1,6 +1,6 @@
 """The pause between sessions, and what a lost link is called."""
 
-from errno import EACCES, ECONNREFUSED, ETIMEDOUT
+from errno import EACCES, ECONNREFUSED
 
 from agent.session import Answer, Backoff, describe
 
@@ -13,7 +13,7 @@ def test_the_first_retry_is_soon_and_later_ones_spread_up_to_two_minutes():
         pauses = [backoff.next_ms(OSError(ECONNREFUSED)) for _ in range(20)]
         assert pauses[0] < 2000 and pauses[1] < 4000
         assert max(pauses) < 120000
-        largest = max(largest, max(pauses))
+        largest = max([largest] + pauses)
     assert largest > 60000
 
 

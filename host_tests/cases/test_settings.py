@@ -14,11 +14,11 @@ GOOD = {
 
 def changed(**sections):
     settings = json.loads(json.dumps(GOOD))
-    for name in sections:
-        if isinstance(sections[name], dict) and name in settings:
-            settings[name].update(sections[name])
+    for name, section in sections.items():
+        if isinstance(section, dict) and name in settings:
+            settings[name].update(section)
         else:
-            settings[name] = sections[name]
+            settings[name] = section
     return settings
 
 

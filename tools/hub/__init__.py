@@ -31,15 +31,18 @@ def run(args):
         address that others can reach.
     """
     if args.password == _PASSWORD and not _loopback(args.host):
-        print(f"hub: give a --password of your own before others can reach {args.host}",
-              file=sys.stderr)
+        print(
+            f"hub: give a --password of your own before others can reach {args.host}",
+            file=sys.stderr,
+        )
         return 2
     # Late, so that --help needs nothing installed.
     import asyncio
     import logging
 
     logging.basicConfig(
-        stream=sys.stderr, level=logging.DEBUG if args.verbose else logging.ERROR,
+        stream=sys.stderr,
+        level=logging.DEBUG if args.verbose else logging.ERROR,
         format="%(asctime)s %(name)s: %(message)s",
     )
     try:
@@ -81,8 +84,12 @@ def _loopback(host):
 
 def _summary(hub, args):
     return {
-        "mqtt_port": hub.mqtt_port, "http_port": hub.http_port, "login": args.login,
-        "password": args.password, "rest": hub.rest, "websocket": hub.websocket,
+        "mqtt_port": hub.mqtt_port,
+        "http_port": hub.http_port,
+        "login": args.login,
+        "password": args.password,
+        "rest": hub.rest,
+        "websocket": hub.websocket,
     }
 
 

@@ -114,9 +114,13 @@ class Actions:
 
     def _server_info(self, _session, _request):
         now = write_time(self._store.now_ms())
-        return {"info": {
-            "apiVersion": API_VERSION, "serverTimestamp": now, "restServerUrl": self.rest,
-        }}
+        return {
+            "info": {
+                "apiVersion": API_VERSION,
+                "serverTimestamp": now,
+                "restServerUrl": self.rest,
+            }
+        }
 
     def _token(self, _session, request):
         user = self._tokens.login(request.get("login"), request.get("password"))
@@ -157,11 +161,13 @@ class Actions:
         network = fields.number(body.get("networkId"))
         device_type = fields.number(body.get("deviceTypeId"))
         if network is None:
-            network = known.network if known else _first(self._store.networks,
-                                                         principal.reaches_network)
+            network = (
+                known.network if known else _first(self._store.networks, principal.reaches_network)
+            )
         if device_type is None:
-            device_type = known.type if known else _first(self._store.types,
-                                                          principal.reaches_type)
+            device_type = (
+                known.type if known else _first(self._store.types, principal.reaches_type)
+            )
         if network not in self._store.networks or device_type not in self._store.types:
             raise Refusal(400, INVALID_PARAMETERS)
         if not principal.reaches_network(network):
@@ -170,8 +176,11 @@ class Actions:
             raise Refusal(403, DENIED)
         # Absent data wipes what was stored; a name or a flag that is absent stays.
         return {
-            "name": fields.name(body.get("name")), "data": body.get("data"),
-            "network": network, "type": device_type, "blocked": body.get("isBlocked"),
+            "name": fields.name(body.get("name")),
+            "data": body.get("data"),
+            "network": network,
+            "type": device_type,
+            "blocked": body.get("isBlocked"),
         }
 
     def _device_get(self, session, request):
@@ -180,12 +189,14 @@ class Actions:
     def _device_list(self, session, request):
         name, network = request.get("name"), fields.number(request.get("networkId"))
         found = [
-            fields.device(device) for device in self._store.devices.values()
+            fields.device(device)
+            for device in self._store.devices.values()
             if session.principal.reaches(device)
-            and name in (None, device.name) and network in (None, device.network)
+            and name in (None, device.name)
+            and network in (None, device.network)
         ]
         skip = fields.number(request.get("skip"), 0)
-        return {"devices": found[skip:][:fields.number(request.get("take"), 20)]}
+        return {"devices": found[skip:][: fields.number(request.get("take"), 20)]}
 
     def _device_delete(self, session, request):
         self._store.delete_device(self._device(session, request))
@@ -198,7 +209,9 @@ class Actions:
         device = self._device(session, request)
         body = fields.body(request, "command")
         command = self._store.insert_command(
-            device, session.principal.user, fields.name(body.get("command")),
+            device,
+            session.principal.user,
+            fields.name(body.get("command")),
             fields.time_ms(body.get("timestamp")),
             # Passed on as they came: the server reads neither the lifetime nor the status.
             **{key: body.get(key) for key in ("parameters", "lifetime", "status", "result")},
@@ -235,19 +248,24 @@ class Actions:
         device = self._device(session, request)
         name, status = request.get("command"), request.get("status")
         found = [
-            command for command in self._store.commands(device.id)
+            command
+            for command in self._store.commands(device.id)
             if name in (None, command.name) and status in (None, command.status)
         ]
-        return {"commands": [
-            fields.command(command) for command in fields.page(found, request, _COMMAND_SORT)
-        ]}
+        return {
+            "commands": [
+                fields.command(command) for command in fields.page(found, request, _COMMAND_SORT)
+            ]
+        }
 
     def _notification_insert(self, session, request):
         device = self._device(session, request)
         body = fields.body(request, "notification")
         notification = self._store.insert_notification(
-            device, fields.name(body.get("notification"), required=True),
-            body.get("parameters"), fields.time_ms(body.get("timestamp")),
+            device,
+            fields.name(body.get("notification"), required=True),
+            body.get("parameters"),
+            fields.time_ms(body.get("timestamp")),
         )
         shown = fields.notification(notification)
         return {"notification": {key: shown[key] for key in ("id", "timestamp")}}
@@ -256,9 +274,12 @@ class Actions:
         device = self._device(session, request)
         name = request.get("notification")
         found = [kept for kept in device.notifications if name in (None, kept.name)]
-        return {"notifications": [
-            fields.notification(kept) for kept in fields.page(found, request, _NOTIFICATION_SORT)
-        ]}
+        return {
+            "notifications": [
+                fields.notification(kept)
+                for kept in fields.page(found, request, _NOTIFICATION_SORT)
+            ]
+        }
 
     def _subscription_list(self, session, request):
         kind = request.get("type")
@@ -274,6 +295,9 @@ def _first(ids, reaches):
 
 def _refused(action, request_id, refusal):
     return {
-        "action": action, "requestId": request_id, "code": refusal.code, "status": "error",
+        "action": action,
+        "requestId": request_id,
+        "code": refusal.code,
+        "status": "error",
         "error": refusal.text,
     }

@@ -58,8 +58,7 @@ class Connection:
 
     async def run(self):
         """Serve the client until it leaves, breaks the protocol or falls silent."""
-        self._writer.get_extra_info("socket").setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch_handle = self._loop.call_later(self._patience_s, self._watch)
         try:
             await self._serve()
@@ -203,8 +202,7 @@ class Connection:
         ):
             raise Malformed("a SUBSCRIBE that asks for nothing sound")
         codes = [
-            min(qos, 1) if self._grant(topic_filter) else _REFUSED
-            for topic_filter, qos in wanted
+            min(qos, 1) if self._grant(topic_filter) else _REFUSED for topic_filter, qos in wanted
         ]
         self._send(SubackPacket.build(_checked_id(packet), codes))
 
@@ -256,7 +254,9 @@ class Connection:
         topic = topics.push(event, record)
         for topic_filter, subscription in self._session.subscriptions.items():
             if (
-                topic and subscription and subscription.matches(event, record)
+                topic
+                and subscription
+                and subscription.matches(event, record)
                 and topics.matches(topic_filter, topic)
             ):
                 self._push(topic, event, record, subscription)

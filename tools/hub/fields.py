@@ -116,12 +116,13 @@ def page(records, request, sort_keys):
     """
     start, end = time_ms(request.get("start")), time_ms(request.get("end"))
     found = [
-        record for record in records
+        record
+        for record in records
         if (start is None or record.timestamp >= start)
         and (end is None or record.timestamp <= end)
     ]
     skip, take = number(request.get("skip"), 0), number(request.get("take"), 20)
-    found = found[skip:skip + take] if skip >= 0 and take > 0 else []
+    found = found[skip : skip + take] if skip >= 0 and take > 0 else []
     return _sorted(found, request, sort_keys)
 
 

@@ -27,8 +27,16 @@ class Hub:
         store, tokens: what it remembers and who may do what; they outlive `stop`.
     """
 
-    def __init__(self, host="127.0.0.1", mqtt_port=0, http_port=0, login="heed",
-                 password="heed", clock=time.time, **broker):
+    def __init__(
+        self,
+        host="127.0.0.1",
+        mqtt_port=0,
+        http_port=0,
+        login="heed",
+        password="heed",
+        clock=time.time,
+        **broker,
+    ):
         self.host = host
         self.mqtt_port = mqtt_port
         self.http_port = http_port

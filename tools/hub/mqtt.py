@@ -24,8 +24,17 @@ class Broker:
             3.1.2.10). backlog_limit: most bytes that may wait for a slow reader.
     """
 
-    def __init__(self, store, tokens, actions, *, packet_limit=2**20, connect_timeout_s=10,
-                 keepalive_factor=1.5, backlog_limit=2**22):
+    def __init__(
+        self,
+        store,
+        tokens,
+        actions,
+        *,
+        packet_limit=2**20,
+        connect_timeout_s=10,
+        keepalive_factor=1.5,
+        backlog_limit=2**22,
+    ):
         self.store = store
         self.tokens = tokens
         self.actions = actions

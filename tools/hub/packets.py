@@ -16,8 +16,13 @@ from amqtt.mqtt.packet import MQTTFixedHeader
 # What a client may send, with the flags that the fixed header must have (MQTT 3.1.1, 2.2.2);
 # None where they have a meaning.
 _FLAGS = {
-    kinds.CONNECT: 0, kinds.PUBLISH: None, kinds.PUBACK: 0, kinds.SUBSCRIBE: 2,
-    kinds.UNSUBSCRIBE: 2, kinds.PINGREQ: 0, kinds.DISCONNECT: 0,
+    kinds.CONNECT: 0,
+    kinds.PUBLISH: None,
+    kinds.PUBACK: 0,
+    kinds.SUBSCRIBE: 2,
+    kinds.UNSUBSCRIBE: 2,
+    kinds.PINGREQ: 0,
+    kinds.DISCONNECT: 0,
 }
 _NAMES = {("MQTT", 4), ("MQIsdp", 3)}
 _MQTT_31_CLIENT_ID = 23
@@ -119,8 +124,10 @@ def _encoded(packet):
 def _check_connect(packet):
     header, payload = packet.variable_header, packet.payload
     fields = (
-        (header.will_flag, payload.will_topic), (header.will_flag, payload.will_message),
-        (header.username_flag, payload.username), (header.password_flag, payload.password),
+        (header.will_flag, payload.will_topic),
+        (header.will_flag, payload.will_message),
+        (header.username_flag, payload.username),
+        (header.password_flag, payload.password),
     )
     if any(flag and value is None for flag, value in fields):
         raise Malformed("a CONNECT that is cut off")

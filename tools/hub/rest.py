@@ -89,6 +89,7 @@ class REST:
         async def respond(request):
             body = await _body(request)
             return _json(self._actions.perform(Session(), action, body), 201)
+
         return respond
 
     def _list(self, action, key):
@@ -96,6 +97,7 @@ class REST:
             # Over REST alone the order has a default.
             order = request.query.get("sortField", "timestamp")
             return _json(self._perform(request, action, sortField=order)[key])
+
         return respond
 
     def _change(self, action, key=None):
@@ -103,6 +105,7 @@ class REST:
             given = {key: await _body(request)} if key else {}
             self._perform(request, action, **given)
             return web.Response(status=204)
+
         return respond
 
     async def _info(self, _request):
@@ -186,7 +189,10 @@ async def _body(request):
 
 def _json(value, status=200):
     return web.Response(
-        body=frames.write(value), status=status, content_type="application/json", charset="utf-8",
+        body=frames.write(value),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
     )
 
 
@@ -204,6 +210,11 @@ async def _errors(request, handler):
     except web.HTTPException as error:
         return _error(error.status, error.reason)
     except Exception as error:
-        log.error("%s %s failed: %r", request.method, request.path, error,
-                  exc_info=log.isEnabledFor(logging.DEBUG))
+        log.error(
+            "%s %s failed: %r",
+            request.method,
+            request.path,
+            error,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
         return _error(500, repr(error))

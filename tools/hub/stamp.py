@@ -49,7 +49,12 @@ def _read_iso(text):
         raise ValueError("not a time")
     year, month, day, hour, minute, second, fraction, sign, off_h, off_m = match.groups()
     moment = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
+        int(year),
+        int(month),
+        int(day),
+        int(hour or 0),
+        int(minute or 0),
+        int(second or 0),
         tzinfo=timezone.utc,
     )
     # Whole-number arithmetic: a float would move some milliseconds by one.

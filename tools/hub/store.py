@@ -169,8 +169,16 @@ class Store:
         now = self.now_ms()
         stamp = now if timestamp is None else timestamp
         command = Command(
-            self._new_id(device.id), device.id, device.network, device.type, user_id, name,
-            stamp, last_updated=stamp, touched=now, **fields,
+            self._new_id(device.id),
+            device.id,
+            device.network,
+            device.type,
+            user_id,
+            name,
+            stamp,
+            last_updated=stamp,
+            touched=now,
+            **fields,
         )
         self._commands[device.id, command.id] = command
         self._tell("command/insert", command)
@@ -216,8 +224,13 @@ class Store:
     def insert_notification(self, device, name, parameters, timestamp=None):
         """Keep a notification among the device's newest 100, tell the listeners, return it."""
         notification = Notification(
-            abs(self._random.randint(-(2**31) + 1, 2**31 - 1)), device.id, device.network,
-            device.type, name, self.now_ms() if timestamp is None else timestamp, parameters,
+            abs(self._random.randint(-(2**31) + 1, 2**31 - 1)),
+            device.id,
+            device.network,
+            device.type,
+            name,
+            self.now_ms() if timestamp is None else timestamp,
+            parameters,
         )
         device.notifications.append(notification)
         self._tell("notification/insert", notification)

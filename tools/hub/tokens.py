@@ -116,7 +116,8 @@ class Tokens:
             raise Refusal(404, f"User with id = {user_id} not found")
         rights = _rights(user)
         for key, name, read in (
-            ("a", "actions", _action_id), ("n", "networkIds", _scope_id),
+            ("a", "actions", _action_id),
+            ("n", "networkIds", _scope_id),
             ("dt", "deviceTypeIds", _scope_id),
         ):
             if payload.get(name) is not None:
@@ -191,7 +192,10 @@ def _rights(user):
 
 def _principal(user, payload):
     return Principal(
-        user.id, user.admin, frozenset(payload["a"]), frozenset(payload["n"]),
+        user.id,
+        user.admin,
+        frozenset(payload["a"]),
+        frozenset(payload["n"]),
         frozenset(payload["dt"]),
     )
 

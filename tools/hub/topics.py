@@ -22,7 +22,9 @@ def sound_filter(topic_filter):
     """Whether a filter may be subscribed to (MQTT 3.1.1, 4.7.1)."""
     levels = topic_filter.split("/")
     return (
-        bool(topic_filter) and "\0" not in topic_filter and "#" not in "".join(levels[:-1])
+        bool(topic_filter)
+        and "\0" not in topic_filter
+        and "#" not in "".join(levels[:-1])
         and all(level in ("+", "#") or not set(level) & {"+", "#"} for level in levels)
     )
 
@@ -35,7 +37,7 @@ def matches(topic_filter, topic):
     if wanted[-1] == "#":
         # `a/#` matches `a` itself too.
         wanted.pop()
-        levels = levels[:len(wanted)]
+        levels = levels[: len(wanted)]
     return len(wanted) == len(levels) and all(
         want in ("+", level) for want, level in zip(wanted, levels, strict=True)
     )
@@ -66,9 +68,15 @@ def push(event, record):
     name = record.name or ""
     if event not in _EVENT_TOPICS or "@" in name:
         return None
-    topic = "/".join((
-        _EVENT_TOPICS[event], str(record.network), str(record.type), record.device, name,
-    ))
+    topic = "/".join(
+        (
+            _EVENT_TOPICS[event],
+            str(record.network),
+            str(record.type),
+            record.device,
+            name,
+        )
+    )
     return topic if sound_name(topic) else None
 
 

@@ -1,0 +1,241 @@
+"""From REST to REST: the hub as a process, the agent on real MicroPython with a board's heap."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from host_tests.mosquitto import free_port
+from host_tests.processes import Child
+from tools import interpreters
+from tools.agent import launch
+from tools.rest import REST
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAP = {32: "96k", 64: "192k"}
+
+MAIN = """
+import asyncio
+from agent import Agent, Rejected
+
+board = Agent("settings.json")
+runs = 0
+
+@board.command("add", params={"a": int, "b": int})
+def add(command):
+    global runs
+    runs += 1
+    return {"sum": command.parameters["a"] + command.parameters["b"], "runs": runs}
+
+@board.command("sleep", timeout=10)
+async def sleep(command):
+    await asyncio.sleep(command.parameters["s"])
+    return "slept"
+
+@board.command("raise")
+def fail(command):
+    raise ValueError("broken")
+
+@board.command("refuse")
+def refuse(command):
+    raise Rejected("not today")
+
+board.run()
+"""
+
+
+class Place:
+    """A hub and an agent as processes, in a folder of their own."""
+
+    def __init__(self, folder, bits):
+        self.folder = folder
+        self.interpreter = interpreters.find(bits)
+        self.bits = bits
+        self.hub = self.agent = None
+        self.facts = {"mqtt_port": 0, "http_port": 0}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for child in (self.agent, self.hub):
+            if child and child.running:
+                child.stop()
+
+    def start_hub(self):
+        """Start the hub on free ports, or again on those that it had."""
+        ports = [f"--{name.replace('_', '-')}={self.facts[name]}" for name in self.facts]
+        argv = [sys.executable, "-m", "tools", "hub", "--json", *ports[:2]]
+        self.hub = Child(argv, cwd=ROOT)
+        facts = json.loads(self.hub.await_line(r"^\{.*\}$", 20)[0])
+        self.rest = facts["rest"]
+        self.facts = {name: facts[name] for name in ("mqtt_port", "http_port")}
+
+    def settings(self, **own):
+        devicehive = {"host": "127.0.0.1", "port": self.facts["mqtt_port"]}
+        devicehive.update({"login": "heed", "password": "heed", **own})
+        return {"device": {"id": "dev-1", "name": "Board"}, "devicehive": devicehive}
+
+    def start_agent(self, settings=None):
+        main = self.folder / "program.py"
+        main.write_text(MAIN)
+        plan = launch(
+            settings or self.settings(),
+            main,
+            self.folder / "board",
+            HEAP[self.bits],
+            self.interpreter,
+        )
+        self.agent = Child(plan.argv, cwd=plan.cwd, env=plan.env)
+
+    def online(self, start=0):
+        return self.agent.await_line(r"online as dev-1", 20, start)
+
+    def send(self, *commands, timeout_s=20):
+        """Insert commands (name, parameters, lifetime) in order; return what became of each."""
+
+        async def go():
+            async with REST(self.rest, "heed", "heed") as rest:
+                await rest.login()
+                sent = [await rest.insert("dev-1", *command) for command in commands]
+                return await asyncio.gather(
+                    *(rest.wait("dev-1", one["id"], timeout_s) for one in sent)
+                )
+
+        return asyncio.run(go())
+
+
+@pytest.fixture(params=[32, 64])
+def place(request, tmp_path):
+    with Place(tmp_path, request.param) as place:
+        yield place
+
+
+def test_each_command_gets_its_status_and_result(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    outcomes = place.send(
+        ("add", {"a": 2, "b": 3}, 30),
+        ("add", {"a": 2}, 30),
+        ("add", {"a": 2, "b": "3"}),
+        ("subtract", {"a": 2}),
+        ("raise",),
+        ("refuse",),
+        ("sleep", {"s": 2}, 30),
+        ("sleep", {"s": 2}, 1),
+    )
+    assert [outcome["status"] for outcome in outcomes] == [
+        "succeeded", "rejected", "rejected", "unknown", "failed", "rejected", "succeeded",
+        "expired",
+    ]  # fmt: skip
+    assert outcomes[0]["result"] == {"sum": 5, "runs": 1}
+    assert outcomes[4]["result"] == {"error": "ValueError: broken"}
+    assert outcomes[6]["result"] == "slept"
+    # Exactly the traceback of the handler that raised, and no other.
+    assert place.agent.output.count("Traceback") == 1
+
+
+def test_p2_a_command_that_expired_before_it_arrived_never_runs(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    expired, zero, alive = place.send(
+        ("add", {"a": 1, "b": 1}, -5), ("add", {"a": 1, "b": 1}, 0), ("add", {"a": 1, "b": 1}, 5)
+    )
+    assert (expired["status"], zero["status"]) == ("expired", "expired")
+    assert alive["result"] == {"sum": 2, "runs": 1}
+
+
+def test_the_cloud_killed_and_started_again_is_found_again(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    assert place.send(("add", {"a": 1, "b": 1}))[0]["status"] == "succeeded"
+    place.hub.kill()
+    place.agent.await_line(r"WARNING session: 127\.0\.0\.1:\d+: .*; next try in", 20)
+    seen = len(place.agent.lines)
+    place.start_hub()
+    place.online(seen)
+    outcome = place.send(("add", {"a": 1, "b": 1}))[0]
+    assert (outcome["status"], outcome["result"]["runs"]) == ("succeeded", 2)
+
+
+def test_a_refresh_token_logs_in_without_any_password(place):
+    place.start_hub()
+
+    async def token():
+        async with REST(place.rest, "heed", "heed") as rest:
+            return (await rest._call("POST", "token", rest._credentials))["refreshToken"]
+
+    own = {"login": "", "password": "", "refresh_token": asyncio.run(token())}
+    place.start_agent(place.settings(**own))
+    place.online()
+    assert place.send(("add", {"a": 1, "b": 1}))[0]["status"] == "succeeded"
+
+
+def test_three_hundred_commands_in_a_boards_heap(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    for burst in range(60):
+        outcomes = place.send(*[("add", {"a": burst, "b": n}, 30) for n in range(5)])
+        assert [outcome["status"] for outcome in outcomes] == ["succeeded"] * 5
+    assert outcomes[-1]["result"]["runs"] == 300
+    assert "Error" not in place.agent.output
+
+
+def complaint(place, settings):
+    """What an agent says about settings that do not work: its lines up to the first complaint."""
+    place.start_agent(settings)
+    place.agent.await_line(r"WARNING|ERROR", 30)
+    assert "Traceback" not in place.agent.output
+    assert len(place.agent.lines) == 1
+    return place.agent.lines[0]
+
+
+def test_without_settings_it_says_so_in_one_line_and_ends(place):
+    line = complaint(place, Path("there-is-no-such.json"))
+    assert "ERROR settings: there is no settings file settings.json" in line
+    assert place.agent.wait() == 0
+
+
+def test_with_settings_that_lack_something_it_names_all_of_it(place):
+    line = complaint(place, {"device": {"name": "x"}, "devicehive": {"port": "y"}})
+    for part in ("device.id is missing", "devicehive.host is missing", "devicehive.port: 'y'"):
+        assert part in line
+
+
+def test_with_a_wrong_password_it_says_what_to_check_and_waits_long(place):
+    place.start_hub()
+    line = complaint(place, place.settings(password="wrong"))
+    assert "check the login and the password" in line
+    assert int(re.search(r"next try in (\d+)\.", line)[1]) >= 60
+
+
+def test_with_a_token_that_is_none_it_says_so(place):
+    place.start_hub()
+    own = {"login": "", "password": "", "refresh_token": "nonsense"}
+    line = complaint(place, place.settings(**own))
+    assert "DeviceHive refused token/refresh" in line
+
+
+def test_with_nobody_at_the_address_it_says_so(place):
+    place.facts["mqtt_port"] = free_port()
+    line = complaint(place, place.settings())
+    assert "the connection was refused" in line and "next try in 0." in line
+
+
+def test_with_a_host_that_has_no_name_it_says_so(place):
+    place.facts["mqtt_port"] = 1883
+    line = complaint(place, place.settings(host="no-such-host.invalid"))
+    assert "its name could not be resolved" in line
+
+
+def test_with_something_else_than_a_broker_there_it_says_so(place):
+    place.start_hub()
+    line = complaint(place, place.settings(port=place.facts["http_port"]))
+    assert "not an MQTT broker" in line or "closed" in line
