@@ -165,11 +165,14 @@ class Clock:
     async def wait(self, event, timeout_ms=None):
         """Wait for an event, at most `timeout_ms`; return whether it is set.
 
-        A wait of more than three days comes back early.
+        A wait of more than three days comes back early. Where there is nothing to wait for, the
+        other tasks get their turn all the same.
         """
-        if timeout_ms is None:
+        if event.is_set() or (timeout_ms is not None and timeout_ms <= 0):
+            await asyncio.sleep_ms(0)
+        elif timeout_ms is None:
             await event.wait()
-        elif timeout_ms > 0 and not event.is_set():
+        else:
             try:
                 await asyncio.wait_for_ms(event.wait(), min(timeout_ms, _LONGEST_MS))
             except asyncio.TimeoutError:

@@ -49,9 +49,11 @@ class FakeClock(Clock):
     async def wait(self, event, timeout_ms=None):
         """As Clock.wait, in fake time."""
         self.activity += 1
-        if timeout_ms is None:
+        if event.is_set() or (timeout_ms is not None and timeout_ms <= 0):
+            await _turn()
+        elif timeout_ms is None:
             await event.wait()
-        elif timeout_ms > 0 and not event.is_set():
+        else:
             gate = asyncio.Event()
             relay = asyncio.create_task(_relay(event, gate))
             try:
