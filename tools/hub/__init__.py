@@ -94,15 +94,22 @@ def _summary(hub, args):
 
 
 def _welcome(hub, args):
+    settings = {
+        "host": args.host,
+        "port": hub.mqtt_port,
+        "login": args.login,
+        "password": args.password,
+    }
     login = shlex.quote(json.dumps({"login": args.login, "password": args.password}))
     return f"""The hub is ready, a DeviceHive for development. Ctrl-C ends it.
 
-An agent's settings: platform DeviceHive over MQTT, host {args.host}, port {hub.mqtt_port},
-user {args.login}, password {args.password}.
+In an agent's settings: "devicehive": {json.dumps(settings)}
 
-To send a command to a device that is registered, as device "board" and command "blink":
+To send a command to a device once it is online:
+  python3 -m tools send DEVICE COMMAND '{{"some": "parameter"}}' --lifetime 60 --url {hub.rest}
+or with any other client of DeviceHive's REST API:
   TOKEN=$(curl -s {hub.rest}/token -d {login} |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["accessToken"])')
-  curl {hub.rest}/device/board/command -H "Authorization: Bearer $TOKEN" \\
-    -d '{{"command": "blink", "parameters": {{"times": 3}}, "lifetime": 60}}'
+  curl {hub.rest}/device/DEVICE/command -H "Authorization: Bearer $TOKEN" \\
+    -d '{{"command": "COMMAND", "parameters": {{"some": "parameter"}}, "lifetime": 60}}'
 """
