@@ -7,6 +7,7 @@ reaches the agent over MQTT, and its outcome is read back over REST.
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -61,7 +62,7 @@ async def _demo(args, interpreter, folder: Path) -> int:
         board = await _start_board(hub, interpreter, folder, args.heap)
         try:
             await rest.login()
-            await _online(rest, board)
+            await _online(rest, board, folder / "log")
             commands = await _send_all(rest)
             good = _show(commands)
             if args.stay:
@@ -87,20 +88,23 @@ async def _start_board(hub, interpreter, folder: Path, heap: str):
         },
     }
     plan = launch(settings, BOARD, folder, heap, interpreter)
-    # What the agent logs is for the person at a board's console; here the table tells it.
-    quiet = asyncio.subprocess.DEVNULL
-    return await asyncio.create_subprocess_exec(
-        *plan.argv, cwd=plan.cwd, env=plan.env, stdout=quiet, stderr=quiet
-    )
+    # The table tells it better; the log is looked at when something went wrong.
+    log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *plan.argv, cwd=plan.cwd, env=plan.env, stdout=log, stderr=log
+        )
+    finally:
+        os.close(log)
 
 
-async def _online(rest, board) -> None:
+async def _online(rest, board, log: Path) -> None:
     """Waits until the board has registered itself and listens: its first command is answered."""
     from tools.rest import Refused
 
     for _ in range(_START_S * 10):
         if board.returncode is not None:
-            raise Problem("the agent ended before it was online")
+            raise Problem(f"the agent ended before it was online; it said:\n{log.read_text()}")
         try:
             await rest.insert(DEVICE, "hello", None, 1)
             return
@@ -108,7 +112,7 @@ async def _online(rest, board) -> None:
             if refused.status != 404:
                 raise
         await asyncio.sleep(0.1)
-    raise Problem(f"the agent was not online within {_START_S} s")
+    raise Problem(f"the agent was not online within {_START_S} s; it said:\n{log.read_text()}")
 
 
 async def _send_all(rest) -> list:
