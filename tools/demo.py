@@ -104,7 +104,7 @@ async def _online(rest, board, log: Path) -> None:
 
     for _ in range(_START_S * 10):
         if board.returncode is not None:
-            raise Problem(f"the agent ended before it was online; it said:\n{log.read_text()}")
+            raise Problem("the agent ended before it was online; it said:\n" + _said(log))
         try:
             await rest.insert(DEVICE, "hello", None, 1)
             return
@@ -112,7 +112,11 @@ async def _online(rest, board, log: Path) -> None:
             if refused.status != 404:
                 raise
         await asyncio.sleep(0.1)
-    raise Problem(f"the agent was not online within {_START_S} s; it said:\n{log.read_text()}")
+    raise Problem(f"the agent was not online within {_START_S} s; it said:\n" + _said(log))
+
+
+def _said(log: Path) -> str:
+    return log.read_text(errors="replace")
 
 
 async def _send_all(rest) -> list:
