@@ -7,17 +7,22 @@ from micropython import const
 
 from . import log, network, settings
 from .clock import Clock
-from .command import Command
+from .command import Command, Outcome, check_json, refuse
 from .intake import Intake
+from .journal import Journal
 from .outbox import Outbox
 from .registry import Registry
 from .runner import Runner
 from .session import Backoff, Session, describe
+from .watchdog import Watchdog
 
 # How often `run(until="idle")` looks whether it is.
 _LOOK_MS = const(50)
 
-_EVENTS = ("online", "offline", "outcome")
+_EVENTS = ("online", "offline", "outcome", "reset")
+
+# Starts of an idempotent handler for one command, resets included.
+_ATTEMPTS = const(3)
 
 
 class Agent:
@@ -25,10 +30,12 @@ class Agent:
 
     source: the path of the settings file, or the settings as a dict
     clock, transport: for tests; the board's own otherwise
+    folder: where the agent keeps its journal, "" for the working directory
     """
 
-    def __init__(self, source="settings.json", clock=None, transport=None):
+    def __init__(self, source="settings.json", clock=None, transport=None, folder=""):
         self._source = source
+        self._folder = folder
         self._transport = transport
         self._registry = Registry()
         self._callbacks = {}
@@ -40,7 +47,10 @@ class Agent:
         """Register the decorated function, plain or `async`, as the handler of a command.
 
         params: {name: specification}, checked before the handler runs; timeout: seconds;
-        when_busy: "queue" (default), "replace" or "reject" while another of that name runs.
+        when_busy: "queue" (default), "replace" or "reject" while another of that name runs;
+        idempotent: True where a reset in the middle may start it again, at most three times;
+        after_reset: a function of the command that gives its result after the reset that it
+        caused; allow: a function of the command that says whether its sender may run it.
         """
 
         def register(function):
@@ -51,7 +61,7 @@ class Agent:
 
     def on(self, event, callback):
         """Have `callback` called at an event: "online" and "offline" without arguments,
-        "outcome" with the Outcome."""
+        "outcome" with the Outcome, "reset" with the reason before the agent resets the board."""
         if event not in _EVENTS:
             raise ValueError("%r is no event; there is: %s" % (event, ", ".join(_EVENTS)))
         self._callbacks.setdefault(event, []).append(callback)
@@ -65,7 +75,7 @@ class Agent:
         self._submitted += 1
         ended = [asyncio.Event(), None]
         command = Command("local-%d" % self._submitted, name, parameters, None, lifetime)
-        command.reply = ended
+        command.waiter = ended
         self._intake.admit(command)
         await ended[0].wait()
         return ended[1]
@@ -91,7 +101,9 @@ class Agent:
         await self._serve()
 
     async def _serve(self):
-        tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._connect())]
+        self._recover()
+        parts = (self._runner.run(), self._connect(), self._watchdog.run())
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -114,15 +126,70 @@ class Agent:
         self._settings = checked = settings.check(found)
         limits = checked["limits"]
         self._cloud = settings.load_cloud(checked["cloud"]).Cloud(checked, self.clock)
-        self._outbox = Outbox(self.clock, limits)
-        self._runner = Runner(self.clock, limits, self._done)
-        self._intake = Intake(self.clock, self._registry, self._runner, self._done, limits)
-        # Deadlines move to the server's clock as soon as it is known.
-        self.clock.changed = self._runner.wake
+        path = (self._folder + "/" if self._folder else "") + "journal"
+        self._journal = journal = Journal(self.clock, path, limits["ids"], checked["journal"])
+        self._outbox = Outbox(self.clock, limits, journal)
+        self._runner = runner = Runner(self.clock, limits, journal, self._done)
+        self._intake = Intake(
+            self.clock, self._registry, runner, journal, self._done, limits["lifetime"] or None
+        )
+        self._watchdog = Watchdog(checked["watchdog"], limits, self.clock, runner, self._reset)
+        self._backoff = Backoff()
+        self._clock_set = asyncio.Event()
+        self.clock.changed = self._clock_changed
         if self._transport is None:
             from .mqtt import MQTTTransport  # a test brings its own and needs no socket
 
             self._transport = MQTTTransport(self.clock, limits["payload"])
+
+    def _recover(self):
+        # What an earlier life of this board left behind.
+        outcomes, running = self._journal.load()
+        for outcome in outcomes:
+            self._outbox.restore(outcome)
+        for command in running:
+            self._go_on(command, self._registry.get(command.name))
+
+    def _go_on(self, command, handler):
+        if handler and handler.after_reset:
+            self._done(self._proved(command, handler))
+        elif handler and handler.idempotent and command.attempts < _ATTEMPTS:
+            asyncio.create_task(self._repeat(command, handler))
+        else:
+            self._done(refuse(command, "interrupted", "the board was reset while it ran"))
+
+    def _proved(self, command, handler):
+        try:
+            result = handler.after_reset(command)
+            check_json(result)
+            return Outcome(command, "succeeded", result)
+        except Exception as e:  # noqa: BLE001 - the owner's code
+            log.write_exception(e)
+            return refuse(command, "failed", "%s: %s" % (type(e).__name__, e))
+
+    async def _repeat(self, command, handler):
+        command.receive(self.clock)
+        if command.lifetime is not None:
+            # Its deadline is on the server's clock, which nobody has told yet.
+            wait_ms = self._settings["limits"]["clock_wait_s"] * 1000
+            if not await self.clock.wait(self._clock_set, wait_ms):
+                self._done(refuse(command, "expired", "the time was not known after the reset"))
+                return
+        outcome = self._runner.submit(command, handler)
+        if outcome:
+            self._done(outcome)
+
+    def _clock_changed(self):
+        # Deadlines move to the server's clock as soon as it is known.
+        self._clock_set.set()
+        self._runner.wake()
+
+    def _reset(self, reason):
+        log.error("agent: resetting the board: %s", reason)
+        self._call("reset", reason)
+        import machine  # a host has none, and no watchdog there asks for it
+
+        machine.reset()
 
     def _deliver(self, command):
         if self._settings["progress"]:
@@ -131,7 +198,7 @@ class Agent:
 
     def _done(self, outcome):
         self._call("outcome", outcome)
-        ended = outcome.command.reply
+        ended = outcome.command.waiter
         if ended is None:
             self._outbox.put(outcome)
         else:
@@ -140,20 +207,25 @@ class Agent:
 
     async def _connect(self):
         # One session after the other, for ever.
-        backoff, number = Backoff(), 0
+        number = 0
         while True:
             number += 1
-            session = Session(number, self._transport, self._cloud, self.clock, self._deliver)
+            session = Session(
+                number, self._transport, self._cloud, self.clock, self._deliver, self._proven
+            )
             try:
                 await network.up(self._settings["network"], self.clock)
                 await session.live(self._opened)
             except OSError as e:
                 error = e
-            if session.proven:
-                backoff.succeeded()
-            pause = backoff.next_ms(error)
+            self._watchdog.feed()
+            pause = self._backoff.next_ms(error)
             self._closed(error, pause)
             await self.clock.sleep_ms(pause)
+
+    def _proven(self):
+        self._backoff.succeeded()
+        self._watchdog.healthy()
 
     def _opened(self, session):
         self.online = True

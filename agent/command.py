@@ -35,6 +35,11 @@ class Command:
         self.cloud = rest.get("cloud") or {}
         self.reply = rest.get("reply")
         self.refusal = rest.get("refusal")
+        # The agent's notes: its slot in the journal, attempts started, and for a command from the
+        # board itself where its outcome goes.
+        self.slot = None
+        self.attempts = 0
+        self.waiter = None
         self._clock = None
         self._received = 0
         self._report = None

@@ -4,41 +4,16 @@ from . import log
 from .command import refuse
 
 
-class Seen:
-    """The ids of the newest commands, so that one that comes again is known.
-
-    Bounded: the id with the oldest timestamp is forgotten first, and its timestamp becomes the
-    floor. At or below the floor a command that is not remembered counts as seen.
-    """
-
-    def __init__(self, limit):
-        self._limit = limit
-        self._keys = []
-        self._floor = None
-
-    def add(self, key):
-        """Remember (device, id, timestamp); return False if it was seen before."""
-        if key in self._keys or (self._floor is not None and key[2] <= self._floor):
-            return False
-        if len(self._keys) >= self._limit:
-            oldest = min(self._keys, key=lambda kept: kept[2])
-            self._keys.remove(oldest)
-            if self._floor is None or oldest[2] > self._floor:
-                self._floor = oldest[2]
-        self._keys.append(key)
-        return True
-
-
 class Intake:
     """The checks between a command's arrival and the queue."""
 
-    def __init__(self, clock, registry, runner, done, limits):
+    def __init__(self, clock, registry, runner, journal, done, lifetime):
         self._clock = clock
         self._registry = registry
         self._runner = runner
+        self._journal = journal
         self._done = done
-        self._lifetime = limits["lifetime"] or None
-        self._seen = Seen(limits["ids"])
+        self._lifetime = lifetime
         self.duplicates = 0
 
     def admit(self, command):
@@ -46,7 +21,7 @@ class Intake:
         command.receive(self._clock)
         if command.timestamp is None:
             command.timestamp = self._clock.now_ms()
-        if not self._seen.add(command.key):
+        if self._runner.holds(command.key) or self._journal.seen(command.key):
             self.duplicates += 1
             log.debug("intake: %s %s was seen before", command.name, command.id)
             return
@@ -80,7 +55,16 @@ class Intake:
                 "unknown",
                 "there is no handler for %s; there is: %s" % (command.name, names),
             )
+        if handler.allow and not self._allowed(command, handler.allow):
+            return refuse(command, "rejected", "the sender may not run %s" % command.name)
         if handler.params is not None and command.parameters is None:
             command.parameters = {}
         sentence = handler.misfit(command.parameters)
         return sentence and refuse(command, "rejected", sentence)
+
+    def _allowed(self, command, allow):
+        try:
+            return allow(command)
+        except Exception as e:  # noqa: BLE001 - the owner's check failed: nobody may
+            log.write_exception(e)
+            return False

@@ -23,8 +23,9 @@ class Outbox:
     `dropped`, and the log says so.
     """
 
-    def __init__(self, clock, limits):
+    def __init__(self, clock, limits, journal):
         self._clock = clock
+        self._journal = journal
         self._limit = limits["outbox"]
         self._largest = limits["payload"]
         self._queue = []
@@ -40,8 +41,14 @@ class Outbox:
     def put(self, outcome):
         """Take an outcome over until the cloud has it."""
         log.info("outbox: %s %s %s", outcome.command.name, outcome.command.id, outcome.status)
-        outcome.since = self._clock.ticks()
         self._forget_progress(outcome.command)
+        if outcome.status != "running":
+            self._journal.ended(outcome)
+        self.restore(outcome)
+
+    def restore(self, outcome):
+        """Take over an outcome that the journal has kept."""
+        outcome.since = self._clock.ticks()
         if len(self._queue) >= self._limit:
             self._give_up(self._queue[0], "the outbox is full")
         self._queue.append(outcome)
@@ -75,7 +82,7 @@ class Outbox:
 
     def _judge(self, outcome, answer):
         if answer.ok:
-            self._queue.remove(outcome)
+            self._remove(outcome)
         elif answer.code == 401:
             raise OSError(EACCES, "the log-in has ended: %s" % answer.error)
         elif 400 <= answer.code < 500:
@@ -83,8 +90,13 @@ class Outbox:
         else:
             log.warning("outbox: %s is not taken (%s)", outcome.command.id, answer.error)
 
-    def _give_up(self, outcome, reason):
+    def _remove(self, outcome):
         self._queue.remove(outcome)
+        if outcome.status != "running":
+            self._journal.acknowledged(outcome)
+
+    def _give_up(self, outcome, reason):
+        self._remove(outcome)
         self.dropped += 1
         command = outcome.command
         log.error(

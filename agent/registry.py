@@ -73,7 +73,7 @@ def _check_spec(spec):
 class Handler:
     """A registered function and how it wants to be run."""
 
-    def __init__(self, name, function, params=None, timeout=None, when_busy="queue"):
+    def __init__(self, name, function, params=None, timeout=None, when_busy="queue", **rest):
         if not isinstance(name, str) or not name:
             raise ValueError("a command's name is a string that is not empty, not %r" % (name,))
         if when_busy not in _POLICIES:
@@ -87,6 +87,16 @@ class Handler:
         self.params = params
         self.timeout_ms = None if timeout is None else int(timeout * 1000)
         self.when_busy = when_busy
+        self.idempotent = rest.pop("idempotent", False)
+        self.after_reset = rest.pop("after_reset", None)
+        self.allow = rest.pop("allow", None)
+        if rest:
+            raise ValueError("%s is no option of a command" % ", ".join(sorted(rest)))
+
+    @property
+    def durable(self):
+        """Whether the journal must keep what it takes to go on after a reset."""
+        return self.idempotent or self.after_reset is not None
 
     def misfit(self, parameters):
         """Return in a sentence what is wrong with the parameters, or None if they fit."""

@@ -51,19 +51,30 @@ class _Run:
 class Runner:
     """One handler a command name at a time, up to `limits["running"]` names at once."""
 
-    def __init__(self, clock, limits, done):
+    def __init__(self, clock, limits, journal, done):
         self._clock = clock
         self._limits = limits
+        self._journal = journal
         self._done = done
         self._queue = []
         self._runs = []
         self._wake = asyncio.Event()
-        self.abandoned = 0
+        self.abandoned = 0  # ever
+        self.rounds = 0  # of `run`, as a sign of life
+
+    @property
+    def stuck(self):
+        """How many handlers that were abandoned have not come back."""
+        return sum(run.abandoned for run in self._runs)
 
     @property
     def idle(self):
         """Whether nothing waits and nothing runs."""
         return not self._queue and not self._runs
+
+    def holds(self, key):
+        """Return whether a command of this key waits here."""
+        return any(command.key == key for command, _ in self._queue)
 
     def submit(self, command, handler):
         """Queue a command for its handler; return None, or the outcome if there is no room."""
@@ -85,6 +96,7 @@ class Runner:
         """Run what is submitted, for ever."""
         while True:
             self._wake.clear()
+            self.rounds += 1
             self._expire()
             self._start()
             for run in list(self._runs):
@@ -126,6 +138,10 @@ class Runner:
                 self._launch(*entry)
 
     def _launch(self, command, handler):
+        outcome = self._note(command, handler)
+        if outcome:
+            self._done(outcome)
+            return
         run = _Run(command, handler, self._clock.ticks())
         outcome, result = self._attempt(run)
         if outcome is None and hasattr(result, "send"):
@@ -134,6 +150,19 @@ class Runner:
         else:
             self._done(outcome or self._judge(run, result))
             self.wake()
+
+    def _note(self, command, handler):
+        # What is not in the journal is not run: after a reset it could run a second time.
+        if command.waiter is None:
+            try:
+                self._journal.started(command, handler.durable)
+            except OSError as e:
+                return refuse(command, "failed", "not run: the journal can't be written (%s)" % e)
+        # Flash takes its time.
+        remaining = command.remaining_ms()
+        if remaining is not None and remaining <= 0:
+            return refuse(command, "expired", "its lifetime passed just before it started")
+        return None
 
     def _attempt(self, run):
         # The first part of a handler: the whole of a plain function, nothing of a coroutine.

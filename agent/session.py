@@ -82,11 +82,11 @@ class Backoff:
 class Session:
     """What a cloud's coroutines get: requests, subscriptions and the clock of one connection."""
 
-    def __init__(self, number, transport, cloud, clock, deliver):
+    def __init__(self, number, transport, cloud, clock, deliver, proved):
         self.number = number
         self.clock = clock
         self.deliver = deliver
-        self.proven = False  # set by the cloud once a round trip has come after some seconds
+        self.proved = proved  # for the cloud to call at each round trip some seconds after opening
         self._transport = transport
         self._cloud = cloud
         self._pending = {}

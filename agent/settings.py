@@ -19,10 +19,13 @@ SPECIFICATION = {
         "ids": (int, 64),
         "payload": (int, 8192),
         "lifetime": (int, 0),
+        "clock_wait_s": (int, 60),
+        "abandoned": (int, 2),
     },
+    "watchdog": {"timeout_ms": (int, 8000), "offline_s": (int, 0)},
 }
 
-_CHOICES = {"cloud": ("devicehive",)}
+_CHOICES = {"cloud": ("devicehive",), "journal": ("full", "results", "off")}
 _SWITCHES = {"progress": False}
 
 _WORDS = {str: "a string", int: "an integer", bool: "true or false"}
@@ -54,14 +57,14 @@ def check(found):
     Raises SettingsError with all problems at once, each with its key and what fits.
     """
     problems, checked = [], {}
-    name = found.get("cloud", "devicehive")
-    known = name in _CHOICES["cloud"]
-    if not known:
-        fits = ", ".join(_CHOICES["cloud"])
-        problems.append("cloud: %r came, one of these fits: %s" % (name, fits))
-    checked["cloud"] = name
+    for key, fits in _CHOICES.items():
+        checked[key] = found.get(key, fits[0])
+        if checked[key] not in fits:
+            text = "%s: %r came, one of these fits: %s"
+            problems.append(text % (key, checked[key], ", ".join(fits)))
+    name = checked["cloud"]
     sections = dict(SPECIFICATION)
-    if known:
+    if name in _CHOICES["cloud"]:
         cloud = load_cloud(name)
         sections[name] = cloud.SETTINGS
     for key, section in sections.items():

@@ -119,6 +119,11 @@ class FakeClock(Clock):
             if self.activity == before:
                 return
 
+    def forget(self):
+        """Be as after a reset: the server's time is unknown, and ticks begin anew."""
+        self.known = False
+        self._ticks = 0
+
     def step_board_ms(self, ms):
         """Step the board's own clock, as a person or NTP does; ticks stay."""
         self._time.unix_ms += ms

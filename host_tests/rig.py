@@ -11,15 +11,22 @@ DEVICEHIVE = {"host": "devicehive.test", "login": "dhuser", "password": "correct
 
 
 class Rig:
-    """The parts that a case moves: clock, cloud, transport, board, and the lines of the log."""
+    """The parts that a case moves: clock, cloud, transport, board, and the lines of the log.
 
-    def __init__(self, clock=None, **settings):
-        self.clock = clock or FakeClock()
+    program(board): registers the handlers, again after each reset
+    folder: for the journal, which is off without one
+    """
+
+    def __init__(self, program=None, folder="", **settings):
+        self.clock = FakeClock()
         self.cloud = FakeDeviceHive(self.clock)
         self.transport = self.cloud.transport
-        found = {"device": {"id": "dev-1"}, "devicehive": DEVICEHIVE}
-        found.update(settings)
-        self.board = Agent(found, clock=self.clock, transport=self.transport)
+        self.settings = {"device": {"id": "dev-1"}, "devicehive": DEVICEHIVE}
+        self.settings["journal"] = "full" if folder else "off"
+        self.settings.update(settings)
+        self.program = program
+        self.folder = folder
+        self.board = self._board()
         self.lines = []
         self._task = None
 
@@ -42,14 +49,36 @@ class Rig:
         await self.clock.settle()
 
     async def stop(self):
-        """End the agent as a reset does: nothing of it runs on."""
-        task, self._task = self._task, None
-        if task:
+        """End the agent as a reset does: nothing of it runs on, and nothing is written any more."""
+        if not self._task:
+            return
+        runner = self.board._runner
+        runner._done = lambda outcome: None
+        self.board._journal._mode = "off"
+        for task in [self._task] + [run.task for run in runner._runs]:
             task.cancel()
             try:
                 await task
             except asyncio.CancelledError:
                 pass
+        self._task = None
+
+    def _board(self):
+        board = Agent(
+            self.settings, clock=self.clock, transport=self.transport, folder=self.folder
+        )
+        if self.program:
+            self.program(board)
+        return board
+
+    async def reset(self, away_ms=1000):
+        """Cut the power for a while and start the board again: its clock knows nothing."""
+        await self.stop()
+        self.transport.connected = False
+        await self.clock.advance(away_ms)
+        self.clock.forget()
+        self.board = self._board()
+        await self.start()
 
     def said(self, severity):
         """Return the log's lines of this severity."""

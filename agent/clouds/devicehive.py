@@ -77,6 +77,7 @@ class Cloud:
     def __init__(self, settings, clock):
         self._device = settings["device"]
         self._own = settings["devicehive"]
+        self._remembers = settings["journal"] == "full"
         self._clock = clock
         self._client = ""
         self._last_id = 0
@@ -150,7 +151,7 @@ class Cloud:
         while True:
             await self._ask_time(session)
             self._alive = self._clock.now_ms()
-            session.proven = True
+            session.proved()
             await self._clock.sleep_ms(_ASK_MS)
 
     def _frame(self, action, **fields):
@@ -202,10 +203,10 @@ class Cloud:
         await self._demand(session, "device/save", deviceId=self._device["id"], device=wanted)
 
     async def _catch_up(self, session):
-        # Commands from before this agent's life are not its own to run: without a memory that
-        # survives a reset it can't know whether it ran them already.
+        # Without a journal that tells what ran, commands from before a reset are left alone.
         if self._born is None:
-            self._born = self._alive = self._clock.now_ms()
+            self._born = self._clock.now_ms() - (_RETENTION_MS if self._remembers else 0)
+            self._alive = self._born
         start = format_iso8601(max(self._born, self._alive - _SLACK_MS))
         for entry in await self._listed(session, start):
             # What was updated after it was inserted has been answered.

@@ -3,6 +3,7 @@
 import asyncio
 
 from agent.command import Command
+from agent.journal import Journal
 from agent.registry import Handler
 from agent.runner import Runner
 from host_tests.fake_clock import FakeClock
@@ -17,7 +18,8 @@ class Track:
         self.clock = FakeClock()
         chosen = dict(LIMITS)
         chosen.update(limits)
-        self.runner = Runner(self.clock, chosen, self.outcomes_append)
+        self.journal = Journal(self.clock, "", 64, "off")
+        self.runner = Runner(self.clock, chosen, self.journal, self.outcomes_append)
         self.outcomes = []
         self.events = []
         self.over = False
@@ -47,6 +49,7 @@ class Track:
         self._number += 1
         command = Command(self._number, handler.name, None, None, lifetime)
         command.receive(self.clock)
+        command.timestamp = self.clock.now_ms()
         refused = self.runner.submit(command, handler)
         if refused:
             self.outcomes.append(refused)

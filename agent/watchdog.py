@@ -1,0 +1,75 @@
+"""Resets a board that is stuck, and never one that is merely offline.
+
+The hardware's watchdog is fed by evidence: only when the runner has gone round since the last
+time. It starts after the first session that proved itself, so that a board which never comes
+online can be mended, and not at all while the file `hold` is there: it can't be stopped again.
+"""
+
+import os
+
+from micropython import const
+
+from . import log
+
+try:
+    import machine
+except ImportError:
+    machine = None  # a host has none
+
+_LOOK_MS = const(2000)
+
+
+class Watchdog:
+    """Looks after a running agent.
+
+    settings: the section `watchdog`; reset(reason): resets the board on purpose
+    """
+
+    def __init__(self, settings, limits, clock, runner, reset):
+        self._timeout_ms = settings["timeout_ms"]
+        self._offline_ms = settings["offline_s"] * 1000
+        self._abandoned = limits["abandoned"]
+        self._clock = clock
+        self._runner = runner
+        self._reset = reset
+        self._hardware = None
+        self._round = -1
+        self._contact = clock.ticks()
+
+    def healthy(self):
+        """Note that a session has proved itself; the first time starts the hardware."""
+        self._contact = self._clock.ticks()
+        if self._hardware or not self._timeout_ms or not hasattr(machine, "WDT") or _held():
+            return
+        self._hardware = machine.WDT(timeout=self._timeout_ms)
+        log.info("watchdog: started, %d ms", self._timeout_ms)
+
+    def feed(self):
+        """Feed the hardware, before something that is known to block."""
+        if self._hardware:
+            self._hardware.feed()
+
+    async def run(self):
+        """Look each two seconds, for ever."""
+        while True:
+            await self._clock.sleep_ms(_LOOK_MS)
+            self._look()
+
+    def _look(self):
+        if self._runner.stuck > self._abandoned:
+            self._reset("%d handlers ignore their cancellation" % self._runner.stuck)
+        if self._offline_ms and self._clock.ticks() - self._contact >= self._offline_ms:
+            self._reset("no cloud for %d s" % (self._offline_ms // 1000))
+        if self._runner.rounds != self._round:
+            self._round = self._runner.rounds
+            self.feed()
+        self._runner.wake()
+
+
+def _held():
+    try:
+        os.stat("hold")
+    except OSError:
+        return False
+    log.warning("watchdog: not started, the file hold is there")
+    return True
