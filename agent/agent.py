@@ -39,6 +39,7 @@ class Agent:
         self._transport = transport
         self._registry = Registry()
         self._callbacks = {}
+        self._repeats = []
         self._submitted = 0
         self.clock = clock or Clock()
         self.online = False
@@ -73,12 +74,12 @@ class Agent:
         be running, but need not be online.
         """
         self._submitted += 1
-        ended = [asyncio.Event(), None]
+        ended = asyncio.Event()
         command = Command("local-%d" % self._submitted, name, parameters, None, lifetime)
-        command.waiter = ended
+        command.returns_to(ended)
         self._intake.admit(command)
-        await ended[0].wait()
-        return ended[1]
+        await ended.wait()
+        return command.outcome
 
     def run(self, until=None):
         """Run the agent, for ever, or with until="idle" until it has caught up and answered.
@@ -154,7 +155,7 @@ class Agent:
         if handler and handler.after_reset:
             self._done(self._proved(command, handler))
         elif handler and handler.idempotent and command.attempts < _ATTEMPTS:
-            asyncio.create_task(self._repeat(command, handler))
+            self._repeats.append(asyncio.create_task(self._repeat(command, handler)))
         else:
             self._done(refuse(command, "interrupted", "the board was reset while it ran"))
 
@@ -198,12 +199,12 @@ class Agent:
 
     def _done(self, outcome):
         self._call("outcome", outcome)
-        ended = outcome.command.waiter
-        if ended is None:
+        command = outcome.command
+        if command.waiter is None:
             self._outbox.put(outcome)
         else:
-            ended[1] = outcome
-            ended[0].set()
+            command.outcome = outcome
+            command.waiter.set()
 
     async def _connect(self):
         # One session after the other, for ever.

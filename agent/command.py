@@ -36,10 +36,11 @@ class Command:
         self.reply = rest.get("reply")
         self.refusal = rest.get("refusal")
         # The agent's notes: its slot in the journal, attempts started, and for a command from the
-        # board itself where its outcome goes.
+        # board itself the event that waits for its outcome.
         self.slot = None
         self.attempts = 0
         self.waiter = None
+        self.outcome = None
         self._clock = None
         self._received = 0
         self._report = None
@@ -68,6 +69,10 @@ class Command:
             deadline = self.timestamp + self.lifetime * 1000
             remaining = min(remaining, deadline - self._clock.now_ms())
         return remaining
+
+    def returns_to(self, waiter):
+        """Have the outcome stay on the board; `waiter` is an event that is set when it is here."""
+        self.waiter = waiter
 
     def reports_to(self, report):
         """Have `progress` call `report(command, value)`."""

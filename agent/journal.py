@@ -221,7 +221,7 @@ class Journal:
                 record = self._read(name)
                 if record:
                     records.append((int(name), record))
-            elif name != _BAD and name != _NEW:
+            elif name not in (_BAD, _NEW):
                 self._set_aside(name, "it is not ours")
         return records
 

@@ -76,7 +76,7 @@ def test_p2_a_command_at_the_exact_edge_of_its_lifetime(age_ms, status):
 
     async def scene(frozen):
         cloud = FakeDeviceHive(Wall())
-        settings = {"device": {"id": "dev-1"}}
+        settings = {"device": {"id": "dev-1"}, "journal": "off"}
         settings["devicehive"] = {"host": "h", "login": "l", "password": "p"}
         board = Agent(settings, transport=cloud.transport)
         board.command("note")(lambda command: ran.append(command.id))
