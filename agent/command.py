@@ -22,7 +22,8 @@ class Command:
     timestamp: Unix milliseconds at which the cloud took it, or None
     lifetime: seconds after the timestamp within which it may start, or None for ever
     device: the device it is meant for; cloud: the platform's own fields, a dict
-    reply: whatever its cloud needs to answer it; refusal: why it can't be run, or None
+    reply: whatever its cloud needs to answer it
+    refusal: (status, sentence) where its cloud saw that it can't be run, or None
     """
 
     def __init__(self, id, name, parameters=None, timestamp=None, lifetime=None, **rest):

@@ -36,7 +36,7 @@ class Intake:
         if command.lifetime is None:
             command.lifetime = self._lifetime
         if command.refusal:
-            return refuse(command, "rejected", command.refusal)
+            return refuse(command, *command.refusal)
         if command.lifetime is not None:
             if not isinstance(command.lifetime, int) or isinstance(command.lifetime, bool):
                 sentence = "lifetime: %r came, whole seconds fit" % (command.lifetime,)

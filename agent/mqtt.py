@@ -26,7 +26,7 @@ _PINGRESP = const(0xD0)
 _DIAL_MS = const(15000)
 _ANSWER_MS = const(10000)
 
-# What is too large is read and thrown away in pieces of this size.
+# What is too large is read in pieces of this size; the first is kept.
 _PIECE = const(512)
 
 _IPPROTO_TCP = const(6)
@@ -85,6 +85,7 @@ class MQTTTransport:
         self._clock = clock
         self._limit = limit
         self._stream = None
+        self._cut = False  # the packet that was read last is not whole
         self.too_large = 0
 
     async def connect(self, endpoint):
@@ -144,11 +145,12 @@ class MQTTTransport:
                 raise OSError(EACCES, "the broker refused the subscription to %s" % topic)
 
     async def receive(self):
-        """Return the next message as (topic, payload, receipt); raises OSError on loss."""
+        """Return the next message as (topic, payload, receipt); raises OSError on loss.
+
+        Of a message over the limit the payload is a tuple of its first bytes.
+        """
         while True:
             kind, body = await self._packet()
-            if body is None:
-                continue
             if kind & 0xF0 == _PUBLISH:
                 return self._message(kind, body)
             if kind == _PUBACK:
@@ -222,7 +224,7 @@ class MQTTTransport:
 
     async def _connected(self):
         kind, body = await self._packet()
-        if kind != _CONNACK or body is None or len(body) != 2:
+        if kind != _CONNACK or len(body) != 2:
             raise OSError(EIO, "what answers there is not an MQTT broker")
         code = body[1]
         if code:
@@ -248,7 +250,7 @@ class MQTTTransport:
         return data
 
     async def _packet(self):
-        # (first byte, body), the body None where it was too large to be kept.
+        # (first byte, body); of what is too large only its first piece.
         kind, size = await self._read(2)
         if size & 0x80:
             size &= 0x7F
@@ -259,13 +261,16 @@ class MQTTTransport:
                     break
             else:
                 raise OSError(EIO, "the broker sent a malformed length")
-        if size <= self._limit:
+        self._cut = size > self._limit
+        if not self._cut:
             return kind, await self._read(size) if size else b""
         self.too_large += 1
-        log.error("mqtt: a message of %d bytes is passed over, the limit is %d", size, self._limit)
+        log.error("mqtt: a message of %d bytes is not kept, the limit is %d", size, self._limit)
+        first = await self._read(min(size, _PIECE))
+        size -= len(first)
         while size:
             size -= len(await self._read(min(size, _PIECE)))
-        return kind, None
+        return kind, first
 
     def _message(self, kind, body):
         size = (body[0] << 8 | body[1]) if len(body) > 1 else len(body)
@@ -279,7 +284,8 @@ class MQTTTransport:
             topic = str(body[2 : 2 + size], "utf-8")
         except UnicodeError:
             raise OSError(EIO, "the broker sent a topic that is not UTF-8")
-        return topic, body[start:], receipt and receipt[0] << 8 | receipt[1]
+        payload = (body[start:],) if self._cut else body[start:]
+        return topic, payload, receipt and receipt[0] << 8 | receipt[1]
 
     def _next_pid(self):
         while True:

@@ -35,6 +35,11 @@ async def sleep(command):
     await asyncio.sleep(command.parameters["s"])
     return "slept"
 
+@board.command("persist", idempotent=True)
+async def persist(command):
+    await asyncio.sleep(command.parameters["s"])
+    return "persisted"
+
 @board.command("raise")
 def fail(command):
     raise ValueError("broken")
@@ -186,6 +191,42 @@ def test_three_hundred_commands_in_a_boards_heap(place):
         assert [outcome["status"] for outcome in outcomes] == ["succeeded"] * 5
     assert outcomes[-1]["result"]["runs"] == 300
     assert "Error" not in place.agent.output
+
+
+def test_p3_a_command_over_the_limit_is_answered_too_large(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    large, small = place.send(("add", {"a": "x" * 20000, "b": 1}), ("add", {"a": 1, "b": 1}))
+    assert (large["status"], small["status"]) == ("too_large", "succeeded")
+
+
+def test_p1_an_agent_that_is_killed_in_the_middle_runs_nothing_twice_and_answers_all(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+
+    async def scene():
+        async with REST(place.rest, "heed", "heed") as rest:
+            await rest.login()
+            sent = [
+                await rest.insert("dev-1", "sleep", {"s": 5}, 60),
+                await rest.insert("dev-1", "persist", {"s": 2}, 60),
+                await rest.insert("dev-1", "sleep", {"s": 1}, 60),  # waits behind the first
+            ]
+            place.agent.await_line(f"intake: sleep {sent[2]['id']}", 10)
+            await asyncio.sleep(0.5)
+            place.agent.kill()
+            sent.append(await rest.insert("dev-1", "add", {"a": 1, "b": 1}, 60))
+            place.start_agent()
+            waits = (rest.wait("dev-1", one["id"], 20) for one in sent)
+            return [(one["status"], one["result"]) for one in await asyncio.gather(*waits)]
+
+    cut, repeated, queued, missed = asyncio.run(scene())
+    assert cut == ("interrupted", {"error": "the board was reset while it ran"})
+    assert repeated == ("succeeded", "persisted")
+    assert queued == ("succeeded", "slept")
+    assert missed[0] == "succeeded"
 
 
 def complaint(place, settings):

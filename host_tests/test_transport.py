@@ -19,7 +19,8 @@ TALK = [
     "subscribed",
     "acknowledged 200",
     "in order True",
-    "passed over 1 [4000, 2]",
+    "too large 1 498",
+    "whole [4000, 2]",
 ]
 
 

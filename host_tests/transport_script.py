@@ -15,7 +15,7 @@ async def serve(transport, arrived, errors):
         while True:
             topic, payload, receipt = await transport.receive()
             transport.accept(receipt)
-            arrived.append((topic, bytes(payload)))
+            arrived.append((topic, payload))
 
     async def watch(coroutine):
         try:
@@ -64,8 +64,9 @@ async def talk(port, ca):
     transport.publish("script/large", b"x" * 10000, 1)
     transport.publish("script/full", b"y" * 4000)
     transport.publish("longer/" + "x" * 150, "ü")
-    await until(lambda: len(arrived) == 2)
-    print("passed over", transport.too_large, [len(payload) for _, payload in arrived])
+    await until(lambda: len(arrived) == 3)
+    print("too large", transport.too_large, len(arrived[0][1][0]))
+    print("whole", [len(payload) for _, payload in arrived[1:]])
     sys.stdout.flush() if hasattr(sys.stdout, "flush") else None
     print("waiting for the loss")
     await until(lambda: errors)

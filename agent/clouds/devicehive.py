@@ -55,6 +55,19 @@ _ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 _OWN_FIELDS = ("userId", "networkId", "deviceTypeId", "lastUpdated", "status", "result")
 
 
+def _after(head, name):
+    """Return the number or string that follows a name in the first bytes of a JSON text."""
+    at = head.find(name)
+    rest = head[at + len(name) :].lstrip()
+    end = 1
+    while end < len(rest) and rest[end] not in b',}"':
+        end += 1
+    try:
+        return None if at < 0 else json.loads(rest[: end + (rest[:1] == b'"')])
+    except ValueError:
+        return None
+
+
 def check(settings):
     """Return what is wrong with these settings, a list of sentences."""
     problems = []
@@ -121,6 +134,8 @@ class Cloud:
 
     def decode(self, topic, payload):
         """Return the items in a message: an Answer, or a Command."""
+        if isinstance(payload, tuple):
+            return self._too_large(topic, payload[0])
         frame = json.loads(payload)
         if topic.startswith("dh/response/"):
             return (self._answer(frame),)
@@ -236,12 +251,30 @@ class Cloud:
         code = 200 if frame["status"] == "success" else frame.get("code") or 500
         return Answer(frame["requestId"], code, frame, frame.get("error"))
 
+    def _too_large(self, topic, head):
+        # Only where the id is known to be the command's own, and not one in its parameters.
+        if topic.startswith("dh/response/"):
+            key = _after(head, b'"requestId":')
+            return (Answer(key, 413, None, "the answer is over limits.payload"),)
+        id = _after(head, b'"command":{"id":')
+        if id is None:
+            log.error("devicehive: a message on %s was too large to be answered", topic)
+            return ()
+        name = "/".join(topic.split("/")[5:])
+        entry = {field: None for field in _OWN_FIELDS}
+        entry.update({"id": id, "command": name, "parameters": None, "lifetime": None})
+        entry["deviceId"] = self._device["id"]
+        entry["timestamp"] = _after(head, b'"timestamp":')
+        command = self._command(entry)
+        command.refusal = ("too_large", "the command is over limits.payload of this board")
+        return (command,)
+
     def _command(self, entry):
         timestamp, refusal = entry["timestamp"], None
         try:
             timestamp = None if timestamp is None else parse_iso8601(timestamp)
         except ValueError as e:
-            timestamp, refusal = None, "timestamp: %s" % e
+            timestamp, refusal = None, ("rejected", "timestamp: %s" % e)
         return Command(
             entry["id"],
             entry["command"] or "",

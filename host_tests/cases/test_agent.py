@@ -536,3 +536,45 @@ async def test_until_idle_returns_once_all_is_answered():
         await rig.clock.advance(200)
         assert task.done()
         assert rig.cloud.updates[0][1] == "succeeded" and not rig.transport.connected
+
+
+def oversized(rig, text):
+    """Have the agent receive the first bytes of a message that was over its limit."""
+    rig.transport.push("dh/command/1/1/dev-1/gpio/write", (text.encode()[:500],))
+
+
+async def test_p3_a_command_over_the_limit_is_answered_too_large():
+    async with Rig() as rig:
+        await rig.start()
+        oversized(
+            rig,
+            '{"action":"command/insert","command":{"id":77,"command":"gpio/write",'
+            '"timestamp":"2026-11-21T09:27:04.031","parameters":{"id":5,"data":"' + "x" * 9000,
+        )
+        await rig.clock.settle()
+        assert rig.cloud.statuses() == {77: ["too_large"]}
+
+
+async def test_p3_what_was_cut_off_too_early_is_answered_for_no_other_command():
+    async with Rig() as rig:
+        await rig.start()
+        for text in (
+            '{"action":"command/insert","command":{"parameters":{"id":5,"data":"' + "x" * 9000,
+            '{"action":"command/insert","command":{"id":"seven',
+            '{"action":"command/insert","command":{"id":',
+            "",
+        ):
+            oversized(rig, text)
+        await rig.clock.settle()
+        assert rig.cloud.updates == [] and rig.board.online
+
+
+async def test_p4_a_list_over_the_limit_does_not_end_the_session():
+    async with Rig() as rig:
+        rig.cloud.silent.append("command/list")
+        await rig.start()
+        client = rig.transport.endpoints[0]["client_id"]
+        head = '{"action":"command/list","requestId":4,"status":"success","commands":[{'
+        rig.transport.push("dh/response/command/list@" + client, (head.encode(),))
+        await rig.clock.settle()
+        assert rig.board.online
