@@ -19,6 +19,9 @@ from .watchdog import Watchdog
 # How often `run(until="idle")` looks whether it is.
 _LOOK_MS = const(50)
 
+# Before a part of the agent that failed is started again.
+_PAUSE_MS = const(1000)
+
 _EVENTS = ("online", "offline", "outcome", "reset")
 
 # Starts of an idempotent handler for one command, resets included.
@@ -103,13 +106,23 @@ class Agent:
 
     async def _serve(self):
         self._recover()
-        parts = (self._runner.run(), self._connect(), self._watchdog.run())
-        tasks = [asyncio.create_task(part) for part in parts]
+        parts = (self._runner.run, self._connect, self._watchdog.run)
+        tasks = [asyncio.create_task(self._keep(part)) for part in parts]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _keep(self, part):
+        # A part that fails, for want of memory perhaps, goes on from what it left (P4).
+        while True:
+            try:
+                await part()
+            except Exception as e:  # noqa: BLE001
+                log.write_exception(e)
+            gc.collect()
+            await self.clock.sleep_ms(_PAUSE_MS)
 
     async def _until_idle(self):
         self._build()

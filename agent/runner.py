@@ -37,6 +37,20 @@ class _Run:
         """Start the task that runs the handler's coroutine."""
         self.task = asyncio.create_task(coroutine)
 
+    def tell(self, status, now):
+        """Tell it to stop; `status` is what it will have ended in."""
+        self.stop = status
+        self.stopped = now
+        # A task that is cancelled before its first line never runs one: it sees `stop` instead.
+        if self.entered:
+            self.task.cancel()
+
+    def check(self, now):
+        """Tell it to stop if its time is over."""
+        left, status = self.left_ms(now)
+        if not self.stop and left is not None and left <= 0:
+            self.tell(status, now)
+
     def left_ms(self, now):
         """Return the milliseconds until it must be told to stop, and the status for it."""
         left, status = self.command.remaining_ms(), "expired"
@@ -118,7 +132,8 @@ class Runner:
             self._done(refuse(entry[0], "cancelled", _SENTENCES["cancelled"] % name))
         run = self._find(name)
         if run and not run.stop:
-            self._stop(run, "cancelled")
+            run.tell("cancelled", self._clock.ticks())
+            self.wake()
 
     def _expire(self):
         for entry in list(self._queue):
@@ -172,6 +187,8 @@ class Runner:
             return self._failure(run, e), None
 
     async def _accompany(self, run, coroutine):
+        # Whatever blocked the loop since the launch may have used the time up.
+        run.check(self._clock.ticks())
         run.entered = True
         outcome = None
         try:
@@ -217,21 +234,10 @@ class Runner:
     def _stopped(self, run):
         return refuse(run.command, run.stop, _SENTENCES[run.stop] % run.handler.name)
 
-    def _stop(self, run, status):
-        run.stop = status
-        run.stopped = self._clock.ticks()
-        # A task that is cancelled before its first line never runs one: it sees `stop` instead.
-        if run.entered:
-            run.task.cancel()
-        self.wake()
-
     def _watch(self, run):
         now = self._clock.ticks()
-        left, status = run.left_ms(now)
-        if not run.stop:
-            if left is not None and left <= 0:
-                self._stop(run, status)
-        elif not run.abandoned and now - run.stopped >= _GRACE_MS:
+        run.check(now)
+        if run.stop and not run.abandoned and now - run.stopped >= _GRACE_MS:
             run.abandoned = True
             self.abandoned += 1
             log.error("runner: %s ignores its cancellation and is abandoned", run.handler.name)

@@ -578,3 +578,22 @@ async def test_p4_a_list_over_the_limit_does_not_end_the_session():
         rig.transport.push("dh/response/command/list@" + client, (head.encode(),))
         await rig.clock.settle()
         assert rig.board.online
+
+
+async def test_p4_a_part_that_fails_for_want_of_memory_goes_on():
+    async with Rig() as rig:
+        ran = blinking(rig)
+        await rig.start()
+        real, failures = rig.board._runner._start, []
+
+        def start():
+            if not failures:
+                failures.append(1)
+                raise MemoryError
+            real()
+
+        rig.board._runner._start = start
+        id = rig.cloud.insert("blink", {"times": 1})
+        await rig.clock.advance(2000)
+        assert failures and len(ran) == 1
+        assert rig.cloud.statuses() == {id: ["succeeded"]}

@@ -158,6 +158,16 @@ async def test_p2_behind_a_plain_function_that_blocked_nothing_starts_late():
         assert track.statuses() == [(1, "succeeded"), (2, "expired")]
 
 
+async def test_p2_what_blocks_the_loop_between_launch_and_first_line_starts_nothing_late():
+    async with Track() as track:
+        track.submit(track.sleeper("a", 100), 3)
+        track.runner._start()  # launched, but its task has had no turn yet
+        track.clock._move(track.clock._time.ticks + 3000)
+        await track.clock.settle()
+        assert track.events == []
+        assert track.statuses() == [(1, "expired")]
+
+
 async def test_the_time_limit_cancels_and_says_timed_out():
     async with Track() as track:
         track.submit(track.sleeper("a", 5000, timeout=1.5), 60)
