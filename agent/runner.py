@@ -92,10 +92,10 @@ class Runner:
 
     def submit(self, command, handler):
         """Queue a command for its handler; return None, or the outcome if there is no room."""
-        if handler.when_busy != "queue" and self._occupied(handler.name):
-            if handler.when_busy == "reject":
-                return refuse(command, "busy", "%s is running already" % handler.name)
+        if handler.when_busy == "replace":
             self._replace(handler.name)
+        elif handler.when_busy == "reject" and not self._free(handler):
+            return refuse(command, "busy", "%s is running already" % handler.name)
         if len(self._queue) >= self._limits["queue"]:
             return refuse(command, "busy", "the queue is full (%d commands)" % len(self._queue))
         self._queue.append((command, handler))
@@ -111,14 +111,13 @@ class Runner:
         while True:
             self._wake.clear()
             self.rounds += 1
-            self._expire()
-            self._start()
+            self._go_through()
             for run in list(self._runs):
                 self._watch(run)
             await self._clock.wait(self._wake, self._next_ms())
 
-    def _occupied(self, name):
-        return self._find(name) is not None or any(h.name == name for _, h in self._queue)
+    def _free(self, handler):
+        return not self._find(handler.name) and all(h is not handler for _, h in self._queue)
 
     def _find(self, name):
         for run in self._runs:
@@ -135,35 +134,24 @@ class Runner:
             run.tell("cancelled", self._clock.ticks())
             self.wake()
 
-    def _expire(self):
+    def _go_through(self):
+        # The queue in its order: what is too late is answered, what can start starts. The clock
+        # is read for each, as the handler before it may have blocked the loop for a while.
         for entry in list(self._queue):
-            remaining = entry[0].remaining_ms()
+            command, handler = entry
+            remaining = command.remaining_ms()
             if remaining is not None and remaining <= 0:
                 self._queue.remove(entry)
-                self._done(refuse(entry[0], "expired", "its lifetime passed while it waited"))
-
-    def _start(self):
-        for entry in list(self._queue):
-            if len(self._runs) >= self._limits["running"]:
-                return
-            # An earlier entry of this very pass may have blocked the loop for a while.
-            remaining = entry[0].remaining_ms()
-            if self._find(entry[1].name) is None and (remaining is None or remaining > 0):
+                self._done(refuse(command, "expired", "its lifetime passed while it waited"))
+            elif len(self._runs) < self._limits["running"] and not self._find(handler.name):
                 self._queue.remove(entry)
-                self._launch(*entry)
+                self._launch(command, handler)
 
     def _launch(self, command, handler):
-        outcome = self._note(command, handler)
+        run = _Run(command, handler, self._clock.ticks())
+        outcome = self._note(command, handler) or self._call(run)
         if outcome:
             self._done(outcome)
-            return
-        run = _Run(command, handler, self._clock.ticks())
-        outcome, result = self._attempt(run)
-        if outcome is None and hasattr(result, "send"):
-            self._runs.append(run)
-            run.follow(self._accompany(run, result))
-        else:
-            self._done(outcome or self._judge(run, result))
             self.wake()
 
     def _note(self, command, handler):
@@ -179,12 +167,17 @@ class Runner:
             return refuse(command, "expired", "its lifetime passed just before it started")
         return None
 
-    def _attempt(self, run):
-        # The first part of a handler: the whole of a plain function, nothing of a coroutine.
+    def _call(self, run):
+        # A plain function is over when it returns; a coroutine gets a task.
         try:
-            return None, run.handler.function(run.command)
+            result = run.handler.function(run.command)
         except Exception as e:  # noqa: BLE001 - any of them is an outcome
-            return self._failure(run, e), None
+            return self._failure(run, e)
+        if not hasattr(result, "send"):
+            return self._judge(run, result)
+        self._runs.append(run)
+        run.follow(self._accompany(run, result))
+        return None
 
     async def _accompany(self, run, coroutine):
         # Whatever blocked the loop since the launch may have used the time up.

@@ -261,7 +261,7 @@ class Cloud:
             log.error("devicehive: a message on %s was too large to be answered", topic)
             return ()
         name = "/".join(topic.split("/")[5:])
-        entry = {field: None for field in _OWN_FIELDS}
+        entry = dict.fromkeys(_OWN_FIELDS)
         entry.update({"id": id, "command": name, "parameters": None, "lifetime": None})
         entry["deviceId"] = self._device["id"]
         entry["timestamp"] = _after(head, b'"timestamp":')

@@ -295,6 +295,25 @@ async def test_p1_a_push_that_comes_twice_runs_once_and_is_answered_once():
         assert rig.cloud.statuses() == {entry["id"]: ["succeeded"]}
 
 
+async def test_p1_a_push_that_comes_again_while_the_first_waits_runs_once():
+    async with Rig() as rig:
+        ran = []
+
+        @rig.board.command("slow")
+        async def slow(command):
+            ran.append(command.id)
+            await rig.clock.sleep_ms(1000)
+
+        await rig.start()
+        first, waiting = rig.cloud.entry("slow"), rig.cloud.entry("slow")
+        for entry in (first, waiting, waiting):
+            rig.cloud.push(entry)
+            await rig.clock.settle()
+        await rig.clock.advance(5000)
+        assert ran == [first["id"], waiting["id"]]
+        assert rig.cloud.statuses() == {id: ["succeeded"] for id in ran}
+
+
 async def test_p1_two_commands_of_one_id_and_different_times_are_two():
     async with Rig() as rig:
         ran = blinking(rig)
@@ -402,6 +421,23 @@ async def test_p4_an_update_without_answer_lets_others_pass_and_is_given_up_in_t
         await rig.clock.advance(4 * MINUTE_MS)
         assert rig.board._outbox.empty and rig.board._outbox.dropped == 1
         assert len(ran) == 3 and rig.board.online
+
+
+async def test_p4_a_full_outbox_gives_up_the_oldest_and_says_so():
+    async with Rig(limits={"outbox": 2}) as rig:
+        blinking(rig)
+        await rig.start()
+        rig.cloud.silent.append("command/update")
+        sent = []
+        for _ in range(3):
+            sent.append(rig.cloud.insert("blink", {"times": 1}))
+            await rig.clock.settle()
+        assert rig.board._outbox.dropped == 1
+        assert "the outbox is full" in rig.said(log.ERROR)[-1]
+        rig.cloud.silent.remove("command/update")
+        await rig.clock.advance(MINUTE_MS)
+        assert rig.cloud.statuses() == {sent[1]: ["succeeded"], sent[2]: ["succeeded"]}
+        assert rig.board._outbox.empty
 
 
 async def test_an_update_that_is_refused_for_good_is_counted_and_logged():
@@ -584,7 +620,7 @@ async def test_p4_a_part_that_fails_for_want_of_memory_goes_on():
     async with Rig() as rig:
         ran = blinking(rig)
         await rig.start()
-        real, failures = rig.board._runner._start, []
+        real, failures = rig.board._runner._go_through, []
 
         def start():
             if not failures:
@@ -592,7 +628,7 @@ async def test_p4_a_part_that_fails_for_want_of_memory_goes_on():
                 raise MemoryError
             real()
 
-        rig.board._runner._start = start
+        rig.board._runner._go_through = start
         id = rig.cloud.insert("blink", {"times": 1})
         await rig.clock.advance(2000)
         assert failures and len(ran) == 1

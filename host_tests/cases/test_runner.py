@@ -161,10 +161,23 @@ async def test_p2_behind_a_plain_function_that_blocked_nothing_starts_late():
 async def test_p2_what_blocks_the_loop_between_launch_and_first_line_starts_nothing_late():
     async with Track() as track:
         track.submit(track.sleeper("a", 100), 3)
-        track.runner._start()  # launched, but its task has had no turn yet
+        track.runner._go_through()  # launched, but its task has had no turn yet
         track.clock._move(track.clock._time.ticks + 3000)
         await track.clock.settle()
         assert track.events == []
+        assert track.statuses() == [(1, "expired")]
+
+
+async def test_p2_a_deadline_that_passes_while_the_journal_is_written_is_kept():
+    async with Track() as track:
+
+        def slow(command, durable):
+            track.clock._move(track.clock._time.ticks + 2000)
+
+        track.journal.started = slow
+        track.submit(track.handler("a", lambda command: track.events.append("a")), 2)
+        await track.clock.settle()
+        assert not track.events
         assert track.statuses() == [(1, "expired")]
 
 
@@ -221,7 +234,7 @@ async def test_a_run_told_to_stop_before_its_first_line_is_answered_once():
     async with Track() as track:
         handler = track.sleeper("a", 1000, when_busy="replace")
         track.submit(handler)
-        track.runner._start()  # launched, but its task has had no turn yet
+        track.runner._go_through()  # launched, but its task has had no turn yet
         track.submit(handler)
         await track.clock.advance(2000)
         assert track.statuses() == [(1, "cancelled"), (2, "succeeded")]
