@@ -21,7 +21,8 @@ class Intake:
         command.receive(self._clock)
         if command.timestamp is None:
             command.timestamp = self._clock.now_ms()
-        if self._runner.holds(command.key) or self._journal.seen(command.key):
+        # The board's own commands never come twice, and its clock may be behind the journal's.
+        if command.waiter is None and self._known(command.key):
             self.duplicates += 1
             log.debug("intake: %s %s was seen before", command.name, command.id)
             return
@@ -31,6 +32,9 @@ class Intake:
             outcome = self._runner.submit(command, self._registry.get(command.name))
         if outcome is not None:
             self._done(outcome)
+
+    def _known(self, key):
+        return self._runner.holds(key) or self._journal.seen(key)
 
     def _refusal(self, command):
         if command.lifetime is None:

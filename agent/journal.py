@@ -1,13 +1,13 @@
 """What must survive a reset: ids seen, ids started, outcomes that the cloud has not acknowledged.
 
-A folder of small files, one a command, in a ring of `limits["ids"]` slots. A file is written anew
+A folder of small files, one a command, in `limits["ids"]` slots. A file is written anew
 and renamed over the old one, so that a power cut leaves the one or the other, whole. It holds a
 checksum and one JSON object:
 
     f   format; a release reads its own and the next one
     n   number of the write, counting up
     k   device, id and timestamp of the command
-    t   its timestamp, or the time of its receipt where that was earlier
+    t   its timestamp
     c   its name, and where it may run again its parameters and lifetime
     r   attempts that were started
     o   status and result, once there is an outcome
@@ -57,7 +57,6 @@ class Journal:
         self._mode = mode
         self._slots = slots
         self._table = bytearray(slots * _SLOT)
-        self._next = 0
         self._number = 0
         self._floor = -1
         self._running = set()
@@ -127,7 +126,6 @@ class Journal:
             self._floor = max(self._floor, record["w"])
             self._place(slot, _digest(tuple(record["k"])), record["t"])
             self._number = record["n"]
-            self._next = (slot + 1) % self._slots
         outcomes, running = [], []
         for slot, record in records:
             command = self._command(slot, record)
@@ -168,17 +166,18 @@ class Journal:
         struct.pack_into("<q", self._table, at + 8, timestamp)
 
     def _take(self, key):
-        # The oldest slot whose command is over is forgotten, and raises the floor.
-        for _ in range(self._slots):
-            slot = self._next
-            self._next = (slot + 1) % self._slots
-            if slot not in self._running and slot not in self._unacknowledged:
-                forgotten = self._timestamp(slot)
-                if forgotten:
-                    self._floor = max(self._floor, forgotten)
-                self._place(slot, _digest(key), self._past(key[2]))
-                return slot
-        raise OSError(ENOENT, "no slot is free")
+        # The oldest command that is over is forgotten, and raises the floor. One from the future
+        # goes last, for the floor can't cover it.
+        busy = self._running | self._unacknowledged
+        free = [slot for slot in range(self._slots) if slot not in busy]
+        if not free:
+            raise OSError(ENOENT, "no slot is free")
+        slot = min(free, key=self._timestamp)
+        forgotten = self._timestamp(slot)
+        if forgotten:
+            self._floor = max(self._floor, self._past(forgotten))
+        self._place(slot, _digest(key), key[2])
+        return slot
 
     def _write(self, command, record):
         self._number += 1

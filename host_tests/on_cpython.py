@@ -46,9 +46,9 @@ def _print_exception(exception, file=None):
     traceback.print_exception(exception, file=file or sys.stdout)
 
 
-def install(umqtt_folder):
-    """Add the shims; `umqtt_folder` holds `umqtt/simple.py`."""
-    if str(umqtt_folder) not in sys.path:
+def install(umqtt_folder=None):
+    """Add the shims; `umqtt_folder` holds `umqtt/simple.py`, which only the real transport needs."""
+    if umqtt_folder and str(umqtt_folder) not in sys.path:
         sys.path.append(str(umqtt_folder))
     for function in (ticks_ms, ticks_diff, ticks_add):
         setattr(time, function.__name__, function)

@@ -220,7 +220,8 @@ class Cloud:
     async def _catch_up(self, session):
         # Without a journal that tells what ran, commands from before a reset are left alone.
         if self._born is None:
-            self._born = self._clock.now_ms() - (_RETENTION_MS if self._remembers else 0)
+            # With one, all that the server still holds: a sender's own timestamp may be old.
+            self._born = 0 if self._remembers else self._clock.now_ms()
             self._alive = self._born
         start = format_iso8601(max(self._born, self._alive - _SLACK_MS))
         for entry in await self._listed(session, start):
@@ -260,11 +261,14 @@ class Cloud:
         if id is None:
             log.error("devicehive: a message on %s was too large to be answered", topic)
             return ()
-        name = "/".join(topic.split("/")[5:])
-        entry = dict.fromkeys(_OWN_FIELDS)
-        entry.update({"id": id, "command": name, "parameters": None, "lifetime": None})
-        entry["deviceId"] = self._device["id"]
-        entry["timestamp"] = _after(head, b'"timestamp":')
+        entry = {
+            "id": id,
+            "command": "/".join(topic.split("/")[5:]),
+            "parameters": None,
+            "timestamp": _after(head, b'"timestamp":'),
+            "lifetime": None,
+            "deviceId": self._device["id"],
+        }
         command = self._command(entry)
         command.refusal = ("too_large", "the command is over limits.payload of this board")
         return (command,)
