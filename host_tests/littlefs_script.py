@@ -7,6 +7,7 @@ happened by that moment.
 
 import gc
 import sys
+
 import vfs
 
 BLOCK = 512
