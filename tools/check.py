@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import environment, packaging, umqtt
+from tools import environment, packaging, size, umqtt
 from tools.places import CACHE, ROOT, locked
 from tools.report import Problem
 
@@ -145,4 +145,5 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "bytecode of agent/ (mpy-cross)": bytecode,
     "manifest.py": manifest,
     "package.json against agent/ and manifest.py": package,
+    "size against its ceilings (tools size)": size.complaints,
 }

@@ -181,6 +181,23 @@ async def test_p2_a_deadline_that_passes_while_the_journal_is_written_is_kept():
         assert track.statuses() == [(1, "expired")]
 
 
+async def test_p2_a_coroutine_whose_first_turn_comes_too_late_never_starts():
+    async with Track() as track:
+        wait = track.clock.wait
+
+        async def blocked(event, timeout_ms=None):
+            # After the launch, and before the coroutine has its turn.
+            track.clock.wait = wait
+            track.clock._move(track.clock._time.ticks + 3000)
+            return await wait(event, timeout_ms)
+
+        track.clock.wait = blocked
+        track.submit(track.sleeper("a", 100), 2)
+        await track.clock.settle()
+        assert not track.events
+        assert track.statuses() == [(1, "expired")]
+
+
 async def test_the_time_limit_cancels_and_says_timed_out():
     async with Track() as track:
         track.submit(track.sleeper("a", 5000, timeout=1.5), 60)
