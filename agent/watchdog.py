@@ -5,6 +5,7 @@ time. It starts after the first session that proved itself, so that a board whic
 online can be mended, and not at all while the file `hold` is there: it can't be stopped again.
 """
 
+import asyncio
 import os
 
 from micropython import const
@@ -16,7 +17,9 @@ try:
 except ImportError:
     machine = None  # a host has none
 
+# How often to look: well within the hardware's patience, and seldom where there is none.
 _LOOK_MS = const(2000)
+_SELDOM_MS = const(30000)
 
 
 class Watchdog:
@@ -33,6 +36,7 @@ class Watchdog:
         self._runner = runner
         self._reset = reset
         self._hardware = None
+        self._started = asyncio.Event()
         self._round = -1
         self._contact = clock.ticks()
 
@@ -42,6 +46,7 @@ class Watchdog:
         if self._hardware or not self._timeout_ms or not hasattr(machine, "WDT") or _held():
             return
         self._hardware = machine.WDT(timeout=self._timeout_ms)
+        self._started.set()
         log.info("watchdog: started, %d ms", self._timeout_ms)
 
     def feed(self):
@@ -50,9 +55,12 @@ class Watchdog:
             self._hardware.feed()
 
     async def run(self):
-        """Look each two seconds, for ever."""
+        """Look again and again, for ever."""
         while True:
-            await self._clock.sleep_ms(_LOOK_MS)
+            if self._hardware:
+                await self._clock.sleep_ms(_LOOK_MS)
+            else:
+                await self._clock.wait(self._started, _SELDOM_MS)
             self._look()
 
     def _look(self):

@@ -83,3 +83,15 @@ class Rig:
     def said(self, severity):
         """Return the log's lines of this severity."""
         return [text for found, text in self.lines if found == severity]
+
+
+def blinking(rig):
+    """Register a handler that notes its commands; return the notes."""
+    ran = []
+
+    @rig.board.command("blink", params={"times": (int, 1, 100)})
+    def blink(command):
+        ran.append(command)
+        return {"blinked": command.parameters["times"]}
+
+    return ran

@@ -98,6 +98,17 @@ async def test_p4_it_is_fed_more_often_than_it_bites_while_the_runner_goes_round
     assert hardware.feeds >= 60000 // 4000
 
 
+async def test_p4_it_is_fed_in_time_from_the_moment_it_starts(hardware):
+    scene = Scene()
+    task = asyncio.create_task(scene.dog.run())
+    await scene.clock.advance(31000)
+    scene.dog.healthy()
+    for fed in (1, 2, 3):
+        await scene.clock.advance(4000)
+        assert hardware.feeds >= fed
+    task.cancel()
+
+
 async def test_p4_a_runner_that_hangs_is_not_fed(hardware):
     scene = Scene()
     scene.dog.healthy()
@@ -131,10 +142,10 @@ async def test_a_day_without_cloud_is_one_where_the_owner_says_so(hardware):
 async def test_p4_too_many_handlers_that_ignore_their_end_are_a_reason(hardware):
     scene = Scene()
     scene.runner.stuck = 2
-    await scene.run(10000)
+    await scene.run(60000)
     assert scene.reasons == []
     scene.runner.stuck = 3
-    await scene.run(2000)
+    await scene.run(30000)
     assert scene.reasons
 
 
@@ -159,7 +170,7 @@ async def test_the_owner_is_told_before_the_board_resets(hardware, monkeypatch):
         await rig.start()
         for name in ("a", "b", "c"):
             rig.cloud.insert(name)
-        await rig.clock.advance(10000)
+        await rig.clock.advance(40000)
         rig.over = True
         assert hardware.resets and "3 handlers" in told[0]
         assert [status for _, status, _ in rig.cloud.updates] == ["timed_out"] * 3
