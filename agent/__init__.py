@@ -7,6 +7,14 @@ Every command at most once, never late, always answered.
 The names below are loaded when they are first used, so importing the package costs next to nothing.
 """
 
+import gc
+
+# Without a threshold MicroPython collects only when the heap is full, and what stays lies scattered
+# between what does not. Once online in 96 KB, with 26 KB free, the largest free piece is 22 KB with
+# this line and 8 KB without it. The owner's own threshold is left alone.
+if gc.threshold() < 0:
+    gc.threshold(4096)
+
 _HOMES = {
     "Agent": "agent",
     "Command": "command",

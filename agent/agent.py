@@ -224,6 +224,7 @@ class Agent:
         number = 0
         while True:
             number += 1
+            gc.collect()
             session = Session(
                 number, self._transport, self._cloud, self.clock, self._deliver, self._proven
             )

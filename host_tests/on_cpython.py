@@ -5,6 +5,7 @@ The shims keep MicroPython's limits where code could lean on CPython having none
 """
 
 import asyncio
+import gc
 import socket
 import struct
 import sys
@@ -52,6 +53,7 @@ def install(umqtt_folder=None):
         sys.path.append(str(umqtt_folder))
     for function in (ticks_ms, ticks_diff, ticks_add):
         setattr(time, function.__name__, function)
+    gc.threshold = lambda *size: 4096
     asyncio.sleep_ms = _sleep_ms
     asyncio.wait_for_ms = _wait_for_ms
     sys.print_exception = _print_exception

@@ -220,7 +220,9 @@ def test_p1_an_agent_that_is_killed_in_the_middle_runs_nothing_twice_and_answers
             sent.append(await rest.insert("dev-1", "add", {"a": 1, "b": 1}, 60))
             place.start_agent()
             waits = (rest.wait("dev-1", one["id"], 20) for one in sent)
-            return [(one["status"], one["result"]) for one in await asyncio.gather(*waits)]
+            found = await asyncio.gather(*waits)
+            assert all(found), (sent, found, place.agent.output)
+            return [(one["status"], one["result"]) for one in found]
 
     cut, repeated, queued, missed = asyncio.run(scene())
     assert cut == ("interrupted", {"error": "the board was reset while it ran"})
