@@ -92,7 +92,7 @@ class Ledger:
                 if entry["status"] is None:
                     self._reached(life, entry)
             whole = len(frame["commands"]) < LISTED
-            self._excuse_unlisted(life, lambda fact: whole and cloud.holds(fact.id))
+            self._excuse_unlisted(life, lambda fact: whole and cloud.surely_holds(fact.id))
 
     def answered(self, id, update):
         """Take note of an outcome that the board sent, whether or not it was taken."""
@@ -121,7 +121,7 @@ class Ledger:
             facts = [fact for (one, _), fact in self.facts.items() if one == id and fact.received]
             due = [fact for fact in facts if not fact.excuse]
             excused = id in self.crowded_out or id in cloud.refused_for_good
-            late = not cloud.holds(id)
+            late = not cloud.surely_holds(id)
             if due and not excused and not (cloud.accepted[id] or (late and self.sent[id])):
                 self.breach("P3: not answered: %r, sent %r", due, self.sent[id])
 

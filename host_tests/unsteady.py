@@ -54,6 +54,7 @@ class Cloud(FakeDeviceHive):
         self.stepped_ms = 0
         self.unanswered = []  # actions that are done, and whose answer is lost
         self.until = {}  # command id: when it is forgotten
+        self.reused = set()  # ids of several commands: one may be forgotten before the others
         self.accepted = defaultdict(list)  # command id: the outcomes that it was given
         self.refused_for_good = set()
 
@@ -64,11 +65,17 @@ class Cloud(FakeDeviceHive):
     def put(self, entry):
         """Keep a command for a while, without a push."""
         self.commands.append(entry)
+        if entry["id"] in self.until:
+            self.reused.add(entry["id"])
         self._renew(entry["id"])
 
     def holds(self, id):
         """Return whether a command of this id has not been forgotten."""
         return self.until.get(id, -1) > self.clock._time.ticks
+
+    def surely_holds(self, id):
+        """Return whether no command of this id has been forgotten."""
+        return self.holds(id) and id not in self.reused
 
     def push(self, entry):
         """Push a command to the board, if it has subscribed."""
