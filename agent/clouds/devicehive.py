@@ -95,7 +95,8 @@ class Cloud:
         self._client = ""
         self._last_id = 0
         self._born = None  # the server's time when it was first known
-        self._alive = None  # the same when a session was last known to be alive
+        self._alive = None  # the same up to when no command can have been missed
+        self._behind = False  # the last list failed: what came before is still to be asked for
 
     def endpoint(self):
         """Return where and as whom to connect, with a client id that was never used before."""
@@ -130,7 +131,6 @@ class Cloud:
         # command are not ours to know.
         await session.subscribe(["dh/command/+/+/%s/#" % self._device["id"]])
         await self._catch_up(session)
-        self._alive = self._clock.now_ms()
 
     def decode(self, topic, payload):
         """Return the items in a message: an Answer, or a Command."""
@@ -165,7 +165,10 @@ class Cloud:
         await self._clock.sleep_ms(_PROVE_MS)
         while True:
             await self._ask_time(session)
-            self._alive = self._clock.now_ms()
+            if self._behind:
+                await self._catch_up(session)
+            else:
+                self._alive = self._clock.now_ms()
             session.proved()
             await self._clock.sleep_ms(_ASK_MS)
 
@@ -224,7 +227,13 @@ class Cloud:
             self._born = 0 if self._remembers else self._clock.now_ms()
             self._alive = self._born
         start = format_iso8601(max(self._born, self._alive - _SLACK_MS))
-        for entry in await self._listed(session, start):
+        asked = self._clock.now_ms()
+        entries = await self._listed(session, start)
+        self._behind = entries is None
+        if entries is None:
+            return
+        self._alive = asked
+        for entry in entries:
             # What was updated after it was inserted has been answered.
             if entry["lastUpdated"] == entry["timestamp"] or not entry["status"]:
                 session.deliver(self._command(entry))
@@ -242,7 +251,7 @@ class Cloud:
             answer = Answer(None, 500, None, "no answer")
         if not answer.ok:
             log.warning("devicehive: commands can't be listed (%s)", answer.error)
-            return ()
+            return None
         entries = answer.value["commands"]
         if len(entries) >= _LISTED:
             log.warning("devicehive: %d commands or more came meanwhile", _LISTED)

@@ -230,3 +230,20 @@ async def test_p4_a_list_over_the_limit_does_not_end_the_session():
         rig.transport.push("dh/response/command/list@" + client, (head.encode(),))
         await rig.clock.settle()
         assert rig.board.online
+
+
+async def test_p3_a_list_that_failed_is_asked_for_again_and_nothing_is_missed():
+    async with Rig() as rig:
+        ran = blinking(rig)
+        await rig.start()
+        await rig.clock.advance(6000)
+        rig.cloud.refused["command/list"] = (500, "Internal")
+        rig.transport.cut()
+        await rig.clock.settle()
+        missed = rig.cloud.insert("blink", {"times": 1})
+        await rig.clock.advance(70000)
+        assert rig.board.online and not ran
+        rig.cloud.refused.clear()
+        await rig.clock.advance(61000)
+        assert len(ran) == 1
+        assert rig.cloud.statuses() == {missed: ["succeeded"]}
