@@ -70,6 +70,17 @@ class Agent:
             raise ValueError("%r is no event; there is: %s" % (event, ", ".join(_EVENTS)))
         self._callbacks.setdefault(event, []).append(callback)
 
+    def notify(self, name, value=None):
+        """Send telemetry; return whether it was taken. Offline it is not, and nothing is kept.
+
+        Raises ValueError for what JSON cannot carry.
+        """
+        check_json(value)
+        if not self.online or self._transport.backlog > self._settings["limits"]["payload"]:
+            return False
+        self._transport.publish(*self._cloud.notice(name, value))
+        return True
+
     async def submit(self, name, parameters=None, lifetime=None):
         """Run a command from the board itself and return its Outcome.
 

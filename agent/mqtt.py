@@ -109,6 +109,11 @@ class MQTTTransport:
         except ValueError as e:
             raise OSError(EIO, "TLS: " + str(e).strip())
 
+    @property
+    def backlog(self):
+        """How many bytes wait to be written."""
+        return len(self._buffer.data)
+
     def publish(self, topic, payload, qos=0):
         """Queue a message; at QoS 1 return the token for `acknowledged`."""
         if isinstance(payload, str):

@@ -20,6 +20,7 @@ class FakeDeviceHive:
         self.commands = []
         self.updates = []  # (command id, status, result), as they came
         self.requests = []  # every action that came
+        self.notifications = []  # (name, parameters) of telemetry
         self.silent = []  # actions that get no answer
         self.refused = {}  # action: (code, error)
         self.record = None  # the device as it was saved
@@ -105,6 +106,11 @@ class FakeDeviceHive:
 
     def _device_save(self, frame):
         self.record = frame["device"]
+        return {}
+
+    def _notification_insert(self, frame):
+        content = frame["notification"]
+        self.notifications.append((content["notification"], content["parameters"]))
         return {}
 
     def _command_list(self, frame):

@@ -10,6 +10,8 @@ class FakeTransport:
     cloud: a function of (topic, payload) that returns the (topic, payload) messages it sends back
     """
 
+    backlog = 0
+
     def __init__(self, clock, cloud):
         self._clock = clock
         self._cloud = cloud

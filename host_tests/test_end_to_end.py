@@ -40,6 +40,10 @@ async def persist(command):
     await asyncio.sleep(command.parameters["s"])
     return "persisted"
 
+@board.command("tell")
+def tell(command):
+    return board.notify("told", command.parameters)
+
 @board.command("raise")
 def fail(command):
     raise ValueError("broken")
@@ -191,6 +195,21 @@ def test_three_hundred_commands_in_a_boards_heap(place):
         assert [outcome["status"] for outcome in outcomes] == ["succeeded"] * 5
     assert outcomes[-1]["result"]["runs"] == 300
     assert "Error" not in place.agent.output
+
+
+def test_telemetry_reaches_the_cloud(place):
+    place.start_hub()
+    place.start_agent()
+    place.online()
+    assert place.send(("tell", {"c": 21.5}))[0]["result"] is True
+
+    async def told():
+        async with REST(place.rest, "heed", "heed") as rest:
+            await rest.login()
+            return await rest._call("GET", "device/dev-1/notification")
+
+    found = asyncio.run(told())
+    assert [(one["notification"], one["parameters"]) for one in found] == [("told", {"c": 21.5})]
 
 
 def test_p3_a_command_over_the_limit_is_answered_too_large(place):

@@ -108,7 +108,7 @@ async def _read(answer: aiohttp.ClientResponse) -> dict:
     except ValueError:
         body = {"message": "the answer is not JSON; is this the address of the REST API?"}
         raise Refused(answer.status, body["message"]) from None
-    body = body if isinstance(body, dict) else {}
     if answer.status >= 400:
-        raise Refused(answer.status, body.get("message") or answer.reason or "no reason given")
+        told = body.get("message") if isinstance(body, dict) else None
+        raise Refused(answer.status, told or answer.reason or "no reason given")
     return body

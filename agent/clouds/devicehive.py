@@ -157,6 +157,14 @@ class Cloud:
         )
         return _REQUEST, payload, key
 
+    def notice(self, name, value):
+        """Return the `notification/insert` of a telemetry value: topic, payload."""
+        content = {"notification": name, "parameters": value}
+        device = self._device["id"]
+        return _REQUEST, self._frame("notification/insert", deviceId=device, notification=content)[
+            1
+        ]
+
     async def keep(self, session):
         """Ask for the server's time now and then.
 

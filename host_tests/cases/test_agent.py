@@ -226,3 +226,23 @@ async def test_p4_a_part_that_fails_for_want_of_memory_goes_on():
         await rig.clock.advance(2000)
         assert failures and len(ran) == 1
         assert rig.cloud.statuses() == {id: ["succeeded"]}
+
+
+async def test_telemetry_is_sent_while_online_and_refused_otherwise():
+    async with Rig() as rig:
+        await rig.start()
+        assert rig.board.notify("temperature", {"c": 21.5}) is True
+        assert rig.cloud.notifications == [("temperature", {"c": 21.5})]
+        rig.transport.backlog = 100000
+        assert rig.board.notify("temperature", {"c": 22}) is False
+        rig.transport.backlog = 0
+        try:
+            rig.board.notify("odd", {1, 2})
+        except ValueError as e:
+            assert "JSON has no set" in str(e)
+        else:
+            raise AssertionError("a set was sent")
+        rig.transport.cut()
+        await rig.clock.settle()
+        assert rig.board.notify("temperature", 1) is False
+        assert len(rig.cloud.notifications) == 1
