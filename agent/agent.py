@@ -171,6 +171,8 @@ class Agent:
         # What an earlier life of this board left behind.
         outcomes, running = self._journal.load()
         for outcome in outcomes:
+            # Tried before, as far as anyone knows: what is new does not wait behind it.
+            outcome.attempts = 2
             self._outbox.restore(outcome)
         for command in running:
             self._go_on(command, self._registry.get(command.name))

@@ -104,17 +104,19 @@ class Outbox:
         )
 
     def _send_due(self, cloud):
-        # Return the milliseconds until the next one is due, None if none waits.
+        # Return the milliseconds until the next one is due, None if none waits. Only first sends
+        # count for the window: what the cloud has forgotten, and is silent about, holds nothing up.
         now, pause, window = self._clock.ticks(), None, _WINDOW
         for outcome in list(self._queue):
+            if not outcome.attempts and window <= 0:
+                continue
             if outcome.due <= now:
                 self._session.forget(outcome.request)
                 self._send(cloud, outcome, now)
+            if outcome.attempts == 1:
+                window -= 1
             left = outcome.due - now
             pause = left if pause is None else min(pause, left)
-            window -= 1
-            if not window:
-                break
         return pause
 
     def _send(self, cloud, outcome, now):

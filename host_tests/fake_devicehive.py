@@ -22,6 +22,7 @@ class FakeDeviceHive:
         self.requests = []  # every action that came
         self.notifications = []  # (name, parameters) of telemetry
         self.silent = []  # actions that get no answer
+        self.forgotten = []  # ids whose updates get no answer
         self.refused = {}  # action: (code, error)
         self.record = None  # the device as it was saved
         self._last_id = 0
@@ -79,7 +80,7 @@ class FakeDeviceHive:
         frame = json.loads(payload)
         action = frame["action"]
         self.requests.append(action)
-        if action in self.silent:
+        if action in self.silent or frame.get("commandId") in self.forgotten:
             return []
         reply = {"action": action, "requestId": frame["requestId"], "status": "success"}
         if action in self.refused:

@@ -500,3 +500,22 @@ async def test_p1_a_timestamp_of_its_own_in_the_past_runs_once():
             await rig.clock.settle()
             await rig.reset()
             assert notes == [1] and rig.cloud.statuses()[id][0] == "succeeded"
+
+
+async def test_p3_outcomes_that_the_cloud_has_forgotten_do_not_hold_up_new_ones():
+    with Scratch() as folder:
+        program, _ = ledger()
+        async with Rig(program, folder) as rig:
+            await rig.start()
+            rig.cloud.silent.append("command/update")
+            for number in range(6):
+                rig.cloud.insert("blink", number)
+                await rig.clock.settle()
+            old = [entry["id"] for entry in rig.cloud.commands]
+            rig.cloud.silent.clear()
+            rig.cloud.forgotten = old
+            await rig.reset()
+            assert rig.board.online and not rig.cloud.updates
+            id = rig.cloud.insert("blink", 7)
+            await rig.clock.settle()
+            assert rig.cloud.statuses() == {id: ["succeeded"]}
