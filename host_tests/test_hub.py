@@ -31,7 +31,7 @@ def test_stop_frees_the_ports_and_start_serves_on_them_again():
             _status, sent = await person.ask("POST", "/device/d/command", {"command": "on"})
             path = f"/device/d/command/{sent['id']}/poll"
             poll = asyncio.create_task(person.ask("GET", path))
-            await until(lambda: first._web._waiting)
+            await until(lambda: first._web.polls.waiting)
             await asyncio.wait_for(first.stop(), PATIENCE_S)
             assert await poll == (204, None)
         await client.closed()

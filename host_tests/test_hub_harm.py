@@ -127,7 +127,7 @@ def test_slow_reader_is_closed_before_it_fills_the_memory():
         slow.reader._transport.pause_reading()
         slow.send(connect("slow", "heed", "heed") + subscribe(1, "flood"))
         clients = hub._broker.clients
-        await until(lambda: "slow" in clients and clients["slow"]._session.subscriptions)
+        await until(lambda: "slow" in clients and clients["slow"].session.subscriptions)
         sent = 0
         while "slow" in clients:
             client.send(publish("flood", b"x" * 500_000))

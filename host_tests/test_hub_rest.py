@@ -50,7 +50,7 @@ def test_rest_and_mqtt_meet():
         path = f"/device/d/command/{sent['id']}/poll"
         assert await person.ask("GET", path, waitTimeout=0) == (204, None)
         waits = [asyncio.create_task(person.ask("GET", path)) for _ in range(2)]
-        await until(lambda: sum(map(len, hub._web._waiting.values())) == 2)
+        await until(lambda: len(hub._web.polls.waiting) == 2)
         _topic, push = await client.message()
         good(
             await client.ask(
@@ -63,7 +63,7 @@ def test_rest_and_mqtt_meet():
         for wait in waits:
             status, command = await wait
             assert (status, command["status"]) == (200, "succeeded")
-        assert hub._web._waiting == {}
+        assert hub._web.polls.waiting == []
         good(
             await client.ask(
                 "notification/insert",

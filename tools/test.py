@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from tools import interpreters, mosquitto, umqtt
+from tools import clients, interpreters, mosquitto, umqtt
 from tools.places import ROOT
 from tools.report import Problem, say
 
@@ -21,6 +21,8 @@ def run(args: argparse.Namespace) -> int:
         _prepare(lambda bits=bits: str(interpreters.find(bits)))
     _prepare(lambda: f"umqtt.simple {umqtt.VERSION} in {umqtt.folder().relative_to(ROOT)}")
     _prepare(lambda: "mosquitto: " + mosquitto.find()[-1])
+    for client in (clients.python, clients.javascript):
+        _prepare(lambda client=client: f"client of DeviceHive: {client().relative_to(ROOT)}")
     return subprocess.call([sys.executable, "-m", "pytest", *args.rest], cwd=ROOT)
 
 

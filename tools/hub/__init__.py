@@ -4,22 +4,34 @@ A device talks to it over MQTT, a person over REST. It does what the real server
 were seen to do, so that an agent that works here works there. Nothing is kept on disk.
 """
 
+import argparse
 import ipaddress
 import json
 import shlex
 import sys
+
+from .traps import described, switched_on
 
 _PASSWORD = "heed"
 
 
 def add_arguments(parser):
     """Add the verb's options to an argparse parser."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["traps, each with its usual number:", *described()])
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--mqtt-port", type=int, default=1883, help="0 picks a free one")
     parser.add_argument("--http-port", type=int, default=8080, help="0 picks a free one")
     parser.add_argument("--login", default="heed", help="name of the one user")
     parser.add_argument("--password", default=_PASSWORD, help="the user's password")
     parser.add_argument("--json", action="store_true", help="tell where it listens as JSON")
+    parser.add_argument(
+        "--trap",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="misbehave as the real one was seen to; NAME or NAME=NUMBER, again for more",
+    )
     parser.add_argument("--verbose", action="store_true", help="log what happens to stderr")
 
 
@@ -28,8 +40,13 @@ def run(args):
 
     Returns:
         0 after a signal, 1 when a port cannot be had, 2 for the default password on an
-        address that others can reach.
+        address that others can reach and for a trap that is none.
     """
+    try:
+        switched_on(args.trap)
+    except ValueError as error:
+        print(f"hub: {error}", file=sys.stderr)
+        return 2
     if args.password == _PASSWORD and not _loopback(args.host):
         print(
             f"hub: give a --password of your own before others can reach {args.host}",
@@ -67,7 +84,8 @@ async def _serve(args):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         except NotImplementedError:
             pass
-    async with Hub(args.host, args.mqtt_port, args.http_port, args.login, args.password) as hub:
+    ports = args.mqtt_port, args.http_port
+    async with Hub(args.host, *ports, args.login, args.password, traps=args.trap) as hub:
         print(json.dumps(_summary(hub, args)) if args.json else _welcome(hub, args), flush=True)
         await stop.wait()
     return 0
@@ -90,6 +108,7 @@ def _summary(hub, args):
         "password": args.password,
         "rest": hub.rest,
         "websocket": hub.websocket,
+        **({"traps": args.trap} if args.trap else {}),
     }
 
 
@@ -101,8 +120,9 @@ def _welcome(hub, args):
         "password": args.password,
     }
     login = shlex.quote(json.dumps({"login": args.login, "password": args.password}))
+    amiss = f"It misbehaves on purpose: {', '.join(args.trap)}.\n" if args.trap else ""
     return f"""The hub is ready, a DeviceHive for development. Ctrl-C ends it.
-
+{amiss}
 In an agent's settings: "devicehive": {json.dumps(settings)}
 
 To send a command to a device once it is online:

@@ -6,8 +6,10 @@ Fields, codes and texts are those of the server's websocket handlers.
 """
 
 import re
+from functools import partial
 
 from . import fields
+from .points import Traps
 from .refusal import (
     DENIED,
     INVALID_PARAMETERS,
@@ -16,11 +18,14 @@ from .refusal import (
     Refusal,
 )
 from .stamp import write as write_time
+from .subscriptions import Subscriptions
 
 API_VERSION = "4.1.0"
 
 _DEVICE_ID = re.compile(r"[a-zA-Z0-9-]+")
 _DEVICE_ID_MAX = 48
+# The server knows no such limit; one session must not fill the memory.
+_ASKED_MAX = 1000
 _COMMAND_SORT = {
     "timestamp": lambda record: record.timestamp,
     "command": lambda record: record.name or "",
@@ -39,13 +44,16 @@ class Actions:
         store: the Store. tokens: its Tokens.
 
     Attributes:
-        rest: the REST address that `server/info` tells.
+        rest: the REST address that `server/info` tells. traps: the Traps that are on.
+        subscriptions: makes what is subscribed to.
     """
 
     def __init__(self, store, tokens):
         self._store = store
         self._tokens = tokens
         self.rest = ""
+        self.traps = Traps()
+        self.subscriptions = Subscriptions(store, self.device)
         # The function of each action and the right that it needs, None for no right at all.
         self._table = {
             "server/info": (self._server_info, None),
@@ -61,8 +69,19 @@ class Actions:
             "command/update": (self._command_update, "UpdateDeviceCommand"),
             "command/get": (self._command_get, "GetDeviceCommand"),
             "command/list": (self._command_list, "GetDeviceCommand"),
+            "command/subscribe": (self._command_subscribe, "GetDeviceCommand"),
+            "command/unsubscribe": (partial(self._unsubscribe, "command"), "GetDeviceCommand"),
             "notification/insert": (self._notification_insert, "CreateDeviceNotification"),
+            "notification/get": (self._notification_get, "GetDeviceNotification"),
             "notification/list": (self._notification_list, "GetDeviceNotification"),
+            "notification/subscribe": (
+                partial(self._subscribe, "notification/insert"),
+                "GetDeviceNotification",
+            ),
+            "notification/unsubscribe": (
+                partial(self._unsubscribe, "notification"),
+                "GetDeviceNotification",
+            ),
             "subscription/list": (self._subscription_list, "GetDeviceCommand"),
         }
 
@@ -73,7 +92,7 @@ class Actions:
             session: the Session it came from. frame: any JSON value.
         """
         if not isinstance(frame, dict):
-            return _refused(None, None, Refusal(400, MALFORMED_JSON))
+            return malformed()
         action, request_id = frame.get("action"), frame.get("requestId")
         try:
             result = self.perform(session, action, frame)
@@ -81,7 +100,7 @@ class Actions:
             # The server throws inside a stage that nobody watches: no answer, ever.
             return None
         except Refusal as refusal:
-            return _refused(action, request_id, refusal)
+            return {"action": action, "requestId": request_id, **_refused(refusal)}
         return {"action": action, "requestId": request_id, "status": "success", **result}
 
     def perform(self, session, action, request):
@@ -99,6 +118,7 @@ class Actions:
         function, needed = known
         if needed is not None:
             session.demand(needed)
+        self.traps.ask("performs", action, request)
         return function(session, request)
 
     def device(self, principal, device_id):
@@ -236,13 +256,7 @@ class Actions:
 
     def _command_key(self, session, request):
         device = self._device(session, request)
-        try:
-            command_id = fields.number(request.get("commandId"))
-        except Refusal:
-            command_id = None
-        if command_id is None:
-            raise Refusal(400, "Command id is wrong or empty")
-        return device, command_id
+        return device, _number(request, "commandId", "Command id is wrong or empty")
 
     def _command_list(self, session, request):
         device = self._device(session, request)
@@ -252,6 +266,7 @@ class Actions:
             for command in self._store.commands(device.id)
             if name in (None, command.name) and status in (None, command.status)
         ]
+        found = self.traps.sift("lists", found, request)
         return {
             "commands": [
                 fields.command(command) for command in fields.page(found, request, _COMMAND_SORT)
@@ -270,6 +285,14 @@ class Actions:
         shown = fields.notification(notification)
         return {"notification": {key: shown[key] for key in ("id", "timestamp")}}
 
+    def _notification_get(self, session, request):
+        device = self._device(session, request)
+        wanted = _number(request, "notificationId", "Notification id is wrong or empty")
+        for kept in device.notifications:
+            if kept.id == wanted:
+                return {"notification": fields.notification(kept)}
+        raise Refusal(404, "Requested notification not found")
+
     def _notification_list(self, session, request):
         device = self._device(session, request)
         name = request.get("notification")
@@ -281,11 +304,34 @@ class Actions:
             ]
         }
 
+    def _command_subscribe(self, session, request):
+        updated = fields.flag(request.get("returnUpdatedCommands"))
+        event = "command/update" if updated else "command/insert"
+        return self._subscribe(event, session, request)
+
+    def _subscribe(self, event, session, request):
+        if len(session.asked) >= _ASKED_MAX:
+            raise Refusal(403, f"{_ASKED_MAX} subscriptions are enough: unsubscribe from some")
+        made = self.subscriptions.make(session.principal, event, request)
+        if made is None:
+            raise Refusal(403, "No access to any device type or network")
+        session.asked[made.id] = made
+        return {"subscriptionId": made.id}
+
+    def _unsubscribe(self, kind, session, request):
+        # Without a number, everything of that kind goes.
+        number = fields.number(request.get("subscriptionId"))
+        ids = [one.id for one in session.alive() if one.kind == kind]
+        if number is not None and number not in ids:
+            raise Refusal(404, f"Subscription with id {number} was not found")
+        session.forget(lambda one: one.id in ids and number in (None, one.id))
+        return {}
+
     def _subscription_list(self, session, request):
         kind = request.get("type")
         if kind not in (None, "command", "notification"):
             raise Refusal(400, INVALID_PARAMETERS)
-        shown = [fields.subscription(kept) for kept in session.subscriptions.values() if kept]
+        shown = [fields.subscription(kept) for kept in session.alive()]
         return {"subscriptions": [one for one in shown if kind in (None, one["type"])]}
 
 
@@ -293,11 +339,20 @@ def _first(ids, reaches):
     return next((one for one in sorted(ids) if reaches(one)), None)
 
 
-def _refused(action, request_id, refusal):
-    return {
-        "action": action,
-        "requestId": request_id,
-        "code": refusal.code,
-        "status": "error",
-        "error": refusal.text,
-    }
+def malformed():
+    """The answer to what is no JSON object; it names neither an action nor a request."""
+    return _refused(Refusal(400, MALFORMED_JSON))
+
+
+def _refused(refusal):
+    return {"code": refusal.code, "status": "error", "error": refusal.text}
+
+
+def _number(request, key, complaint):
+    try:
+        number = fields.number(request.get(key))
+    except Refusal:
+        number = None
+    if number is None:
+        raise Refusal(400, complaint)
+    return number

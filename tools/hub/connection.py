@@ -1,7 +1,6 @@
 """One MQTT connection: from CONNECT to its end."""
 
 import asyncio
-import itertools
 import logging
 import socket
 
@@ -27,7 +26,7 @@ from amqtt.mqtt.unsubscribe import UnsubscribePacket
 from . import fields, frames, packets, topics
 from .packets import Malformed
 from .refusal import Refusal
-from .sessions import NEEDED, Session, Subscription
+from .sessions import NEEDED, Session, Subscription, numbers
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +35,6 @@ _FILTERS_LIMIT = 1000
 # Answers are joined up to this many bytes before they are written.
 _JOIN = 2**14
 _LINGER_S = 5
-# Numbers of subscriptions, over all connections.
-_numbers = itertools.count(1_000_000)
 
 
 class Connection:
@@ -45,6 +42,7 @@ class Connection:
 
     def __init__(self, broker, reader, writer):
         self._broker = broker
+        self._traps = broker.traps
         self._reader = reader
         self._writer = writer
         self._out = bytearray()
@@ -53,8 +51,9 @@ class Connection:
         self._heard = self._loop.time()
         self._will = None
         # Subscriptions by filter; None for a filter that DeviceHive has no part in.
-        self._session = Session()
+        self.session = Session()
         self.client_id = None
+        self.clean = True
 
     async def run(self):
         """Serve the client until it leaves, breaks the protocol or falls silent."""
@@ -104,6 +103,7 @@ class Connection:
         self._watch_handle.cancel()
         if self._broker.clients.get(self.client_id) is self:
             del self._broker.clients[self.client_id]
+            self._traps.ask("left", self)
         self._flush()
         self._writer.close()
         # What is still unsent gets a little time, not for ever.
@@ -126,25 +126,29 @@ class Connection:
         if packet.will_flag:
             self._will = _checked_topic(packet.will_topic), packet.will_message
         self._set_patience(packet.keep_alive)
-        return self._acknowledge(code)
+        self.clean = packet.clean_session_flag
+        return self._acknowledge(code, bool(self._traps.ask("connected", self)))
 
     def _admit(self, packet):
         if not packets.acceptable_id(packet):
             return IDENTIFIER_REJECTED
         if packet.client_id in self._broker.clients:
             # No takeover: the first keeps the id until it is gone.
+            return BAD_USERNAME_PASSWORD if self._traps.ask("in_use") else NOT_AUTHORIZED
+        if self._traps.ask("locks", packet.client_id):
             return NOT_AUTHORIZED
         # A user name without a password is as anonymous as none.
         if packet.username_flag and packet.password_flag:
             try:
                 user = self._broker.tokens.login(packet.username, packet.password)
             except Refusal:
+                self._traps.ask("wrong_password")
                 return BAD_USERNAME_PASSWORD
-            self._session.principal = self._broker.tokens.own_principal(user)
+            self.session.principal = self._broker.tokens.own_principal(user)
         return CONNECTION_ACCEPTED
 
-    def _acknowledge(self, code):
-        self._send(ConnackPacket.build(0, code))
+    def _acknowledge(self, code, session_present=False):
+        self._send(ConnackPacket.build(int(session_present), code))
         return code == CONNECTION_ACCEPTED
 
     def _set_patience(self, keepalive_s):
@@ -178,7 +182,7 @@ class Connection:
     def _publish(self, topic, payload):
         if topic == topics.REQUEST:
             self._request(payload)
-        elif not topics.is_hive(topic):
+        elif not topics.is_hive(topic) or self._traps.ask("echoes", topic):
             self._broker.spread(topic, payload)
 
     def _request(self, payload):
@@ -187,13 +191,25 @@ class Connection:
         except ValueError:
             # The error frame names no action, so there is no topic that could carry it.
             return
-        answer = self._broker.actions.answer(self._session, frame)
-        if answer is None or not isinstance(answer["action"], str) or "@" in self.client_id:
+        if not self._traps.ask("takes", self, frame):
+            self.perform(frame)
+
+    def perform(self, frame):
+        """Carry out a request and answer it."""
+        answer = self._broker.actions.answer(self.session, frame)
+        if answer is None or not isinstance(answer.get("action"), str) or "@" in self.client_id:
+            return
+        # For the number of a subscription the broker looks among its own and finds none: the
+        # answer is lost, and so are the pushes. Only SUBSCRIBE works here.
+        if "subscriptionId" in answer:
             return
         topic = topics.response(answer["action"], self.client_id)
         # Only the exact topic counts; `dh/response/#` is granted and stays empty.
-        if topic in self._session.subscriptions:
-            self._send_message(topic, frames.write(answer))
+        if topic not in self.session.subscriptions:
+            return
+        payload = frames.write(answer)
+        if not self._traps.ask("answers", self, topic, payload):
+            self.send_message(topic, payload)
 
     def _subscribe(self, packet):
         wanted = packet.payload.topics
@@ -201,36 +217,53 @@ class Connection:
             topics.sound_filter(topic_filter) and qos <= 2 for topic_filter, qos in wanted
         ):
             raise Malformed("a SUBSCRIBE that asks for nothing sound")
+        packet_id = _checked_id(packet)
+        hold_s = self._traps.ask("holds", self, [topic_filter for topic_filter, _qos in wanted])
+        if hold_s:
+            self._loop.call_later(hold_s, self._grant_all, packet_id, wanted)
+        else:
+            self._grant_all(packet_id, wanted)
+
+    def _grant_all(self, packet_id, wanted):
+        if self._writer.is_closing():
+            return
         codes = [
             min(qos, 1) if self._grant(topic_filter) else _REFUSED for topic_filter, qos in wanted
         ]
-        self._send(SubackPacket.build(_checked_id(packet), codes))
+        self._send(SubackPacket.build(packet_id, codes))
 
     def _unsubscribe(self, packet):
         if not packet.payload.topics:
             raise Malformed("an UNSUBSCRIBE from nothing")
         for topic_filter in packet.payload.topics:
-            self._session.subscriptions.pop(topic_filter, None)
+            self.session.subscriptions.pop(topic_filter, None)
+            self._traps.ask("unsubscribed", self, topic_filter)
         self._send(UnsubackPacket.build(_checked_id(packet)))
 
     def _grant(self, topic_filter):
-        kept = self._session.subscriptions
+        kept = self.session.subscriptions
         # A filter that is held already stays as it is, also one whose device was deleted.
         if topic_filter in kept:
             return True
         if len(kept) >= _FILTERS_LIMIT:
             return False
+        if self._traps.ask("covers", self, topic_filter):
+            kept[topic_filter] = None
+            return True
         try:
             kept[topic_filter] = self._subscription(topic_filter)
         except Refusal as refusal:
             log.info("%s: %s: %s", self.client_id, topic_filter, refusal.text)
+            self._traps.ask("refused", self, topic_filter)
             return False
+        if kept[topic_filter] is not None:
+            self._traps.ask("granted", topic_filter, kept[topic_filter])
         return True
 
     def _subscription(self, topic_filter):
         if not topics.is_hive(topic_filter):
             return None
-        principal = self._session.principal
+        principal = self.session.principal
         if principal is None and topic_filter in topics.open_responses(self.client_id):
             return None
         if principal is None or topic_filter in ("dh", topics.REQUEST):
@@ -238,49 +271,42 @@ class Connection:
         meaning = topics.meaning(topic_filter)
         if meaning is None:
             return None
-        self._session.demand(NEEDED[meaning["event"]])
+        self.session.demand(NEEDED[meaning["event"]])
         if meaning["device"] is not None:
             self._broker.actions.device(principal, meaning["device"])
         now = self._broker.store.now_ms()
-        return Subscription(next(_numbers), principal=principal, timestamp=now, **meaning)
+        return Subscription(next(numbers), principal=principal, timestamp=now, **meaning)
 
     # What the client gets
 
-    def hear(self, event, record):
-        """Push a change to the client, once, if one of its subscriptions matches."""
-        if event == "device/delete":
-            self._drop(record.id)
-            return
-        topic = topics.push(event, record)
-        for topic_filter, subscription in self._session.subscriptions.items():
-            if (
-                topic
-                and subscription
-                and subscription.matches(event, record)
-                and topics.matches(topic_filter, topic)
-            ):
-                self._push(topic, event, record, subscription)
-                return
+    def awaiting(self, topic, event, record):
+        """The subscriptions that wait for a change: (filter, Subscription) of each."""
+        return [
+            (topic_filter, subscription)
+            for topic_filter, subscription in self.session.subscriptions.items()
+            if subscription
+            and subscription.matches(event, record)
+            and topics.matches(topic_filter, topic)
+        ]
 
-    def _drop(self, device_id):
-        # The server drops them without a word, and the client keeps a filter that is dead.
-        kept = self._session.subscriptions
-        for topic_filter, subscription in kept.items():
-            if subscription and subscription.device == device_id:
-                kept[topic_filter] = None
+    def push(self, topic, event, record, subscription):
+        """Push a change to the client."""
+        self.send_message(topic, frames.write(fields.push(event, record, subscription)))
 
-    def _push(self, topic, event, record, subscription):
-        kind = event.partition("/")[0]
-        shown = fields.command(record) if kind == "command" else fields.notification(record)
-        body = {"action": event, kind: shown, "subscriptionId": subscription.id}
-        self._send_message(topic, frames.write(body))
+    def drop(self, device_id):
+        """End the subscriptions to a device that is deleted.
+
+        The server does it without a word, and the client keeps a filter that is dead.
+        """
+        self.session.forget(lambda kept: kept.device == device_id)
 
     def deliver(self, topic, payload):
         """Deliver an ordinary message once, if one of the client's filters matches."""
-        if any(topics.matches(kept, topic) for kept in self._session.subscriptions):
-            self._send_message(topic, payload)
+        if any(topics.matches(kept, topic) for kept in self.session.subscriptions):
+            self.send_message(topic, payload)
 
-    def _send_message(self, topic, payload):
+    def send_message(self, topic, payload):
+        """Send the client a message at QoS 0."""
         self._send(PublishPacket.build(topic, payload, None, False, 0, False))
 
     def _send(self, packet):

@@ -1,5 +1,7 @@
 """DeviceHive's JSON for what the store keeps, and the reading of request fields."""
 
+import re
+
 from . import stamp
 from .refusal import INVALID_PARAMETERS, Refusal
 
@@ -57,13 +59,19 @@ def subscription(record):
     """A subscription as `subscription/list` shows it."""
     return {
         "subscriptionId": record.id,
-        "type": record.event.partition("/")[0],
+        "type": record.kind,
         "deviceId": record.device,
         "networkIds": record.networks,
         "deviceTypeIds": record.types,
         "names": record.names,
-        "timestamp": stamp.write(record.timestamp),
+        "timestamp": None if record.timestamp is None else stamp.write(record.timestamp),
     }
+
+
+def push(event, record, subscription):
+    """The frame that tells a subscriber of a Command or Notification."""
+    shown = command(record) if subscription.kind == "command" else notification(record)
+    return {"action": event, subscription.kind: shown, "subscriptionId": subscription.id}
 
 
 def body(request, key):
@@ -87,11 +95,16 @@ def number(value, default=None):
     """A whole number, also from its decimal text, as the server takes it; else Refusal 400."""
     if value is None:
         return default
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value, re.ASCII):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise Refusal(400, INVALID_PARAMETERS)
+
+
+def flag(value):
+    """Whether a value is true, also as REST writes it: text in any case."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
 def time_ms(value):

@@ -11,12 +11,12 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def read(data):
-    """The JSON value in some UTF-8 bytes.
+    """The JSON value in some text, or in bytes that hold it in UTF-8.
 
     Raises:
         ValueError: not UTF-8, not JSON, NaN or Infinity, or nested deeper than 200 levels.
     """
-    text = bytes(data).decode("utf-8")
+    text = data if isinstance(data, str) else bytes(data).decode("utf-8")
     if text.count("[") + text.count("{") > _DEPTH and _depth(text) > _DEPTH:
         raise ValueError("nested too deeply")
     return json.loads(text, parse_constant=_refuse_constant)

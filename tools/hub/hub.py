@@ -9,6 +9,7 @@ from .mqtt import Broker
 from .rest import PATH, REST
 from .store import Store
 from .tokens import Tokens
+from .traps import switched_on
 
 
 class Hub:
@@ -19,12 +20,17 @@ class Hub:
         login, password: of the one user, an administrator.
         clock: gives seconds since 1970, as `time.time`; a test hands in its own and moves
             it. Retention, tokens and time stamps follow it, time-outs of connections do not.
+        traps: the misbehaviours that are on, each NAME or NAME=NUMBER; see `traps`.
         broker: further arguments of Broker, limits and time-outs.
 
     Attributes, once started:
         mqtt_port, http_port: where it listens.
-        rest, websocket: addresses of the APIs, the second one for the later WebSocket API.
+        rest, websocket: addresses of the two APIs on the HTTP port.
         store, tokens: what it remembers and who may do what; they outlive `stop`.
+        traps: the Traps that are on.
+
+    Raises:
+        ValueError: there is no such trap.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class Hub:
         login="heed",
         password="heed",
         clock=time.time,
+        traps=(),
         **broker,
     ):
         self.host = host
@@ -44,8 +51,11 @@ class Hub:
         self.store = Store(clock)
         self.store.add_user(login, password)
         self.tokens = Tokens(self.store)
+        self.traps = switched_on(traps)
         self._actions = Actions(self.store, self.tokens)
-        self._broker = Broker(self.store, self.tokens, self._actions, **broker)
+        self._actions.traps = self.traps
+        self._broker = Broker(self.store, self.tokens, self._actions, traps=self.traps, **broker)
+        self.traps.begin(self.store, self._broker)
         self._web = REST(self.store, self.tokens, self._actions)
 
     async def start(self):

@@ -4,30 +4,32 @@ Paths, bodies and codes are those of the documentation's section "DeviceHive RES
 of the server's resource classes. All of it is done by the same actions as over MQTT.
 """
 
-import asyncio
 import logging
 
 from aiohttp import web
 
 from . import fields, frames
+from .polls import Polls, wait_s
 from .refusal import MALFORMED_JSON, UNAUTHORIZED, Refusal
-from .sessions import Session
+from .sessions import NEEDED, Session
+from .websocket import WebSockets
 
 log = logging.getLogger(__name__)
 
 PATH = "/api/rest"
+WEBSOCKET_PATH = "/api/websocket"
 _BODY_LIMIT = 2**20
-_WAIT_DEFAULT_S, _WAIT_MAX_S = 30, 60
 
 
 class REST:
-    """The web side of a hub.
+    """The web side of a hub; the WebSocket API shares its port.
 
     Arguments:
         store, tokens, actions: the hub's.
 
     Attributes:
         websocket: the address that `GET info` tells.
+        sockets: the WebSockets. polls: the Polls.
     """
 
     def __init__(self, store, tokens, actions):
@@ -35,10 +37,9 @@ class REST:
         self._tokens = tokens
         self._actions = actions
         self._runner = None
-        # Polls that wait for an update: futures by (device id, command id).
-        self._waiting = {}
         self.websocket = ""
-        store.listen(self._hear)
+        self.sockets = WebSockets(store, actions)
+        self.polls = Polls(store, actions.subscriptions)
 
     async def start(self, listener):
         """Serve on a listening socket."""
@@ -56,21 +57,30 @@ class REST:
 
     def _routes(self):
         device, command = PATH + "/device/{deviceId}", "/command/{commandId}"
+        notification = "/notification/{notificationId}"
         return [
+            web.get(WEBSOCKET_PATH, self.sockets.serve),
             web.get(PATH + "/info", self._info),
             web.post(PATH + "/token", self._open("token")),
             web.post(PATH + "/token/refresh", self._open("token/refresh")),
             web.post(PATH + "/token/create", self._token_create),
             web.get(PATH + "/device", self._list("device/list", "devices")),
-            web.get(device, self._device_get),
+            web.get(device, self._one("device/get", "device")),
             web.put(device, self._change("device/save", "device")),
             web.delete(device, self._change("device/delete")),
-            web.post(device + "/command", self._command_insert),
+            # `poll` before any id, of which it could be one.
+            web.get(PATH + "/device/command/poll", self._poll_commands),
+            web.get(PATH + "/device/notification/poll", self._poll_notifications),
+            web.get(device + "/command/poll", self._poll_commands),
+            web.get(device + "/notification/poll", self._poll_notifications),
+            web.post(device + "/command", self._insert("command")),
             web.get(device + "/command", self._list("command/list", "commands")),
-            web.get(device + command, self._command_get),
+            web.get(device + command, self._one("command/get", "command")),
             web.put(device + command, self._change("command/update", "command")),
-            web.get(device + command + "/poll", self._poll),
+            web.get(device + command + "/poll", self._wait),
+            web.post(device + "/notification", self._insert("notification")),
             web.get(device + "/notification", self._list("notification/list", "notifications")),
+            web.get(device + notification, self._one("notification/get", "notification")),
         ]
 
     # One small function a kind of request
@@ -118,63 +128,51 @@ class REST:
         payload = await _body(request)
         return _json(self._perform(request, "token/create", payload=payload), 201)
 
-    async def _device_get(self, request):
-        return _json(self._perform(request, "device/get")["device"])
+    def _one(self, action, key):
+        async def respond(request):
+            return _json(self._perform(request, action)[key])
 
-    async def _command_insert(self, request):
-        body = await _body(request)
-        return _json(self._perform(request, "command/insert", command=body)["command"], 201)
+        return respond
 
-    async def _command_get(self, request):
-        return _json(self._perform(request, "command/get")["command"])
+    def _insert(self, kind):
+        async def respond(request):
+            body = await _body(request)
+            return _json(self._perform(request, f"{kind}/insert", **{kind: body})[kind], 201)
 
-    # Waiting for the first update
+        return respond
 
-    async def _poll(self, request):
-        session = self._session(request)
-        principal = session.demand("GetDeviceCommand")
+    # Waiting
+
+    async def _poll_commands(self, request):
+        # Only where the path names the device: elsewhere the server knows no such parameter,
+        # although its own client libraries send it there.
+        named = "deviceId" in request.match_info
+        updated = named and fields.flag(request.query.get("returnUpdatedCommands"))
+        event = "command/update" if updated else "command/insert"
+        found = await self._poll(request, event)
+        return _json([fields.command(record) for record in found])
+
+    async def _poll_notifications(self, request):
+        found = await self._poll(request, "notification/insert")
+        return _json([fields.notification(record) for record in found])
+
+    async def _poll(self, request, event):
+        principal = self._session(request).demand(NEEDED[event])
+        return await self.polls.records(principal, event, {**request.query, **request.match_info})
+
+    async def _wait(self, request):
+        principal = self._session(request).demand("GetDeviceCommand")
         device = self._actions.device(principal, request.match_info["deviceId"])
-        timeout_s = fields.number(request.query.get("waitTimeout"), _WAIT_DEFAULT_S)
-        if not 0 <= timeout_s <= _WAIT_MAX_S:
-            raise Refusal(400, f"Timeout can't be less than 0 or more than {_WAIT_MAX_S} seconds.")
+        timeout_s = wait_s(request.query)
         command_id = fields.number(request.match_info["commandId"])
         command = self._store.command(device.id, command_id)
-        if command is None or not (command.updated or await self._update(command, timeout_s)):
+        if command is None or not await self.polls.update(command, timeout_s):
             return web.Response(status=204)
         return _json(fields.command(command))
 
-    async def _update(self, command, timeout_s):
-        # Whether the command was updated before the time was up.
-        waiting = asyncio.get_running_loop().create_future()
-        key = command.device, command.id
-        self._waiting.setdefault(key, []).append(waiting)
-        try:
-            await asyncio.wait_for(waiting, timeout_s)
-        except asyncio.TimeoutError:
-            pass
-        finally:
-            self._forget(key, waiting)
-        return command.updated
-
-    def _forget(self, key, waiting):
-        self._waiting[key].remove(waiting)
-        if not self._waiting[key]:
-            del self._waiting[key]
-
-    def _hear(self, event, record):
-        if event == "command/update":
-            for waiting in self._waiting.get((record.device, record.id), ()):
-                _wake(waiting)
-
     async def _release(self, _app):
-        for kept in self._waiting.values():
-            for waiting in kept:
-                _wake(waiting)
-
-
-def _wake(waiting):
-    if not waiting.done():
-        waiting.set_result(None)
+        self.polls.release()
+        await self.sockets.close()
 
 
 async def _body(request):

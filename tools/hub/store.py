@@ -85,6 +85,7 @@ class Store:
 
     Attributes:
         users: by login. devices: by id. networks, types: names by id; number 1 exists.
+        late_ms: for how long a new command cannot be found although it has been told.
     """
 
     def __init__(self, clock):
@@ -93,6 +94,7 @@ class Store:
         self._listeners = []
         # Ordered by the time of insert or last update, so the oldest go from the front.
         self._commands = {}
+        self.late_ms = 0
         self.users = {}
         self.devices = {}
         self.networks = {1: "default network"}
@@ -194,12 +196,22 @@ class Store:
     def command(self, device_id, command_id):
         """The command, or None when it never was or is no longer kept."""
         self._sweep()
-        return self._commands.get((device_id, command_id))
+        command = self._commands.get((device_id, command_id))
+        return command if command is not None and self._stored(command) else None
 
-    def commands(self, device_id):
-        """The device's commands that are still kept, least recently touched first."""
+    def commands(self, device_id=None):
+        """The commands that are still kept, least recently touched first; None: of any device."""
         self._sweep()
-        return [command for key, command in self._commands.items() if key[0] == device_id]
+        return [
+            command
+            for key, command in self._commands.items()
+            if device_id in (None, key[0]) and self._stored(command)
+        ]
+
+    def _stored(self, command):
+        # The wall clock may step back, and hides nothing then.
+        waited = self.now_ms() - command.touched
+        return command.updated or not self.late_ms or waited >= self.late_ms
 
     def update_command(self, command, status, result):
         """Set what is not None, keep the command for another 120 s, tell the listeners."""

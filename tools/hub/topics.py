@@ -43,6 +43,15 @@ def matches(topic_filter, topic):
     )
 
 
+def covers(wide, narrow):
+    """Whether a sound filter matches all that another one matches, and is not the same."""
+    return (
+        wide != narrow
+        and (wide.endswith("#") or not narrow.endswith("#"))
+        and matches(wide, narrow)
+    )
+
+
 def is_hive(topic):
     """Whether a topic or filter belongs to DeviceHive rather than to ordinary MQTT."""
     return topic == "dh" or topic.startswith("dh/")
