@@ -8,7 +8,6 @@ with umqtt.simple 1.3.4 and 1.8.0. Packet formats: MQTT 3.1.1 (OASIS), chapters 
 
 import asyncio
 import socket
-import struct
 from errno import EACCES, ECONNRESET, EIO, ETIMEDOUT
 
 import umqtt.simple as umqtt
@@ -24,21 +23,18 @@ _SUBACK = const(0x90)
 _PINGRESP = const(0xD0)
 
 _DIAL_MS = const(15000)
+# The first bytes bring the TLS handshake along, which takes small boards some seconds.
+_LOG_IN_MS = const(20000)
 _ANSWER_MS = const(10000)
 
-# What is too large is read in pieces of this size; the first is kept.
+# What is too large is read in pieces of this size. Two of them hold a topic and the first 512
+# bytes of its message.
 _PIECE = const(512)
 
 _IPPROTO_TCP = const(6)
 
-# CONNACK return codes, section 3.2.2.3
-_REFUSALS = {
-    1: "the broker does not speak MQTT 3.1.1",
-    2: "the broker refused the client id",
-    3: "the broker is not available",
-    4: "the broker refused the login: check the login and the password",
-    5: "the broker refused the login: check the login and the password",
-}
+# CONNACK return codes, section 3.2.2.3; 4 and 5 are about the login.
+_REFUSALS = {1: "1: no MQTT 3.1.1", 2: "2: the client id", 3: "3: not available now"}
 
 
 class _Encoded(Exception):
@@ -57,21 +53,15 @@ class _Buffer:
     def getaddrinfo(self, host, port):
         return ((None,),)
 
-    def connect(self, address):
+    def connect(self, value):
         pass
 
-    def settimeout(self, seconds):
-        pass
+    settimeout = connect
 
     def write(self, data, size=None):
         self.data.extend(data if size is None else memoryview(data)[:size])
 
-    def read(self, size):
-        raise _Encoded
-
-
-class _Encoder(umqtt.MQTTClient):
-    def wait_msg(self):
+    def read(self, size=0):
         raise _Encoded
 
 
@@ -84,8 +74,7 @@ class MQTTTransport:
     def __init__(self, clock, limit):
         self._clock = clock
         self._limit = limit
-        self._stream = None
-        self._cut = False  # the packet that was read last is not whole
+        self._sockets = ()
         self.too_large = 0
 
     async def connect(self, endpoint):
@@ -93,21 +82,30 @@ class MQTTTransport:
 
         endpoint: a dict of host, port, client_id, keepalive (seconds), and where there are any
         tls (an SSLContext), user, password, will (topic, payload). Raises OSError: EACCES when the
-        credentials were refused, a negative errno when the host's name is not known.
+        credentials were refused, a negative errno when the host's name is not known. Whatever
+        comes of it, `close` is due.
         """
         self._pid = 0
         self._waiting = {}
         self._wake = asyncio.Event()
         self._buffer = _Buffer()
         self._keepalive_ms = endpoint["keepalive"] * 1000
-        try:
-            await self._dial(endpoint)
-            self._encoder = self._log_in(endpoint)
-            # The first bytes bring the TLS handshake along.
-            await self._flush()
-            await self._clock.bounded(self._connected(), _ANSWER_MS)
-        except ValueError as e:
-            raise OSError(EIO, "TLS: " + str(e).strip())
+        self._tls = endpoint.get("tls")
+        # asyncio shows the socket to nobody but its `ssl`.
+        dial = asyncio.open_connection(endpoint["host"], endpoint["port"], ssl=self)
+        self._stream = (await self._clock.bounded(dial, _DIAL_MS))[0]
+        self._encode_connect(endpoint)
+        await self._clock.bounded(self._log_in(), _LOG_IN_MS)
+
+    def wrap_socket(self, sock, **options):
+        """Take the place of an SSLContext: for asyncio, while it dials."""
+        # A failed handshake lets go of the socket below it without closing it.
+        self._sockets = (sock,)
+        sock.setsockopt(_IPPROTO_TCP, getattr(socket, "TCP_NODELAY", 1), 1)
+        if self._tls:
+            sock = self._tls.wrap_socket(sock, **options)
+            self._sockets = sock, self._sockets[0]
+        return sock
 
     @property
     def backlog(self):
@@ -120,31 +118,42 @@ class MQTTTransport:
             payload = payload.encode()
         token = None
         if qos:
-            token = self._expect(self._next_pid())
+            token = self._expect()
             # umqtt.simple takes the next number, and would go on past 65535.
             self._encoder.pid = token[0] - 1
+        data = self._buffer.data
+        whole = len(data)
         try:
             self._encoder.publish(topic.encode(), payload, False, qos)
         except _Encoded:
             pass
+        except MemoryError:
+            # Half a packet would spoil all that follow.
+            data[whole:] = b""
+            raise
         self._wake.set()
         return token
 
     async def acknowledged(self, token):
-        """Return once the broker has taken the message, or raise OSError(ETIMEDOUT)."""
-        await self._answered(token, "a message was not acknowledged in time")
+        """Return once the broker has answered, or raise OSError(ETIMEDOUT)."""
+        try:
+            if not await self._clock.wait(token[1], _ANSWER_MS):
+                raise OSError(ETIMEDOUT, "the broker did not acknowledge in time")
+        finally:
+            self._waiting.pop(token[0], None)
+        return token[2]
 
     async def subscribe(self, topics):
         """Subscribe at QoS 0; raises OSError(EACCES) with the first topic that is refused."""
-        token = self._expect(self._next_pid())
-        body = bytearray(struct.pack("!H", token[0]))
+        token = self._expect()
+        body = bytearray(token[0].to_bytes(2, "big"))
         for topic in topics:
             topic = topic.encode()
-            body.extend(struct.pack("!H", len(topic)))
+            body.extend(len(topic).to_bytes(2, "big"))
             body.extend(topic)
             body.append(0)
         self._write(_SUBSCRIBE, body)
-        codes = await self._answered(token, "a subscription was not answered in time")
+        codes = await self.acknowledged(token)
         for topic, code in zip(topics, codes):
             if code == 0x80:
                 raise OSError(EACCES, "the broker refused the subscription to %s" % topic)
@@ -152,23 +161,28 @@ class MQTTTransport:
     async def receive(self):
         """Return the next message as (topic, payload, receipt); raises OSError on loss.
 
-        Of a message over the limit the payload is a tuple of its first bytes.
+        Of a message over the limit the payload is a tuple: its first bytes, 512 or more, and its
+        last, 512 at most.
         """
         while True:
-            kind, body = await self._packet()
+            kind, body, tail = await self._packet()
             if kind & 0xF0 == _PUBLISH:
-                return self._message(kind, body)
-            if kind == _PUBACK:
-                self._settle(body, True)
-            elif kind == _SUBACK:
-                self._settle(body, bytes(body[2:]))
+                message = self._message(kind, body, tail)
+                if message:
+                    return message
+            elif kind in (_PUBACK, _SUBACK) and len(body) > 1:
+                # One that nobody waits for any more is passed over.
+                token = self._waiting.pop(body[0] << 8 | body[1], None)
+                if token:
+                    token[2] = body[2:]
+                    token[1].set()
             elif kind != _PINGRESP:
                 raise OSError(EIO, "the broker sent a packet of type %d" % (kind >> 4))
 
     def accept(self, receipt):
         """Acknowledge a message that was received, so that it is not sent again."""
         if receipt is not None:
-            self._write(_PUBACK, struct.pack("!H", receipt))
+            self._write(_PUBACK, receipt.to_bytes(2, "big"))
 
     async def serve(self):
         """Write what is queued and prove the link alive until it is lost: raises OSError.
@@ -176,38 +190,31 @@ class MQTTTransport:
         Whatever one turn of the loop queued leaves in one write.
         """
         half = self._keepalive_ms // 2
+        due = self._clock.ticks() + half
         while True:
-            if not await self._clock.wait(self._wake, half):
-                if self._clock.ticks() - self._heard >= half * 3:
+            await self._clock.wait(self._wake, due - self._clock.ticks())
+            now = self._clock.ticks()
+            # However much is sent: only what comes back proves anything.
+            if now >= due:
+                if now - self._heard >= half * 3:
                     raise OSError(ETIMEDOUT, "the broker was silent for 1.5 times the keepalive")
                 self._encoder.ping()
+                due = now + half
             self._wake.clear()
             await self._flush()
 
     async def close(self):
         """Let go of the socket. Tasks that read or write must have ended."""
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        stream.close()
-        try:
-            await stream.wait_closed()
-        except OSError:
-            pass
+        sockets, self._sockets = self._sockets, ()
+        for sock in sockets:
+            try:
+                sock.close()
+            except OSError:
+                pass
 
-    async def _dial(self, endpoint):
-        host, port, tls = endpoint["host"], endpoint["port"], endpoint.get("tls")
-        self._reader, self._stream = await self._clock.bounded(
-            asyncio.open_connection(host, port, ssl=tls), _DIAL_MS
-        )
-        self._heard = self._clock.ticks()
-        sock = getattr(self._stream, "s", None)
-        if hasattr(sock, "setsockopt"):
-            sock.setsockopt(_IPPROTO_TCP, getattr(socket, "TCP_NODELAY", 1), 1)
-
-    def _log_in(self, endpoint):
+    def _encode_connect(self, endpoint):
         user, password, will = (endpoint.get(key) for key in ("user", "password", "will"))
-        encoder = _Encoder(
+        self._encoder = encoder = umqtt.MQTTClient(
             endpoint["client_id"].encode(),
             "",
             1,
@@ -215,6 +222,7 @@ class MQTTTransport:
             None if user is None else (password or "").encode(),
             endpoint["keepalive"],
         )
+        setattr(encoder, "wait_msg", self._buffer.read)
         if will:
             encoder.set_last_will(will[0].encode(), will[1].encode())
         real = getattr(umqtt, "socket")
@@ -225,98 +233,94 @@ class MQTTTransport:
             pass
         finally:
             setattr(umqtt, "socket", real)
-        return encoder
 
-    async def _connected(self):
-        kind, body = await self._packet()
+    async def _log_in(self):
+        await self._flush()
+        kind, body, _ = await self._packet()
         if kind != _CONNACK or len(body) != 2:
             raise OSError(EIO, "what answers there is not an MQTT broker")
         code = body[1]
+        if code in (4, 5):
+            text = "the broker refused the login: check the login and the password"
+            raise OSError(EACCES, text)
         if code:
-            errno = EACCES if code in (4, 5) else EIO
-            raise OSError(errno, _REFUSALS.get(code) or "the broker refused with %d" % code)
+            raise OSError(EIO, "the broker refused with %s" % (_REFUSALS.get(code) or code))
 
     async def _flush(self):
         data, self._buffer.data = self._buffer.data, bytearray()
         if not data:
             return
-        self._stream.write(data)
-        # MicroPython's stream writes at once what the socket takes, and most of the time that is
-        # all. A peer that takes nothing must not hold the pings back for ever.
-        if getattr(self._stream, "out_buf", True):
-            await self._clock.bounded(self._stream.drain(), max(self._keepalive_ms, _ANSWER_MS))
+        try:
+            self._stream.write(data)
+            # MicroPython's stream writes at once what the socket takes, and most of the time that
+            # is all. A peer that takes nothing must not hold the pings back for ever.
+            if self._stream.out_buf:
+                bound = max(self._keepalive_ms, _ANSWER_MS)
+                await self._clock.bounded(self._stream.drain(), bound)
+        except (OSError, ValueError) as e:
+            raise self._explained(e)
 
     async def _read(self, size):
         try:
-            data = await self._reader.readexactly(size)
+            data = await self._stream.readexactly(size)
         except EOFError:
             raise OSError(ECONNRESET, "the broker closed the connection")
+        except (OSError, ValueError) as e:
+            raise self._explained(e)
         self._heard = self._clock.ticks()
         return data
 
+    def _explained(self, error):
+        if self._tls:
+            from .tls import explain  # an agent without TLS loads none
+
+            return explain(error)
+        return error
+
     async def _packet(self):
-        # (first byte, body); of what is too large only its first piece.
-        kind, size = await self._read(2)
-        if size & 0x80:
-            size &= 0x7F
-            for shift in (7, 14, 21):
-                byte = (await self._read(1))[0]
-                size |= (byte & 0x7F) << shift
-                if not byte & 0x80:
-                    break
-            else:
+        # (first byte, body, None); of what is too large (first byte, first pieces, last piece).
+        kind, byte = await self._read(2)
+        size, shift = byte & 0x7F, 7
+        while byte & 0x80:
+            if shift > 21:
                 raise OSError(EIO, "the broker sent a malformed length")
-        self._cut = size > self._limit
-        if not self._cut:
-            return kind, await self._read(size) if size else b""
+            byte = (await self._read(1))[0]
+            size |= (byte & 0x7F) << shift
+            shift += 7
+        if size <= self._limit:
+            return kind, await self._read(size), None
         self.too_large += 1
         log.error("mqtt: a message of %d bytes is not kept, the limit is %d", size, self._limit)
-        first = await self._read(min(size, _PIECE))
-        size -= len(first)
-        while size:
-            size -= len(await self._read(min(size, _PIECE)))
-        return kind, first
+        head = await self._read(min(size, 2 * _PIECE))
+        size -= len(head)
+        while size > _PIECE:
+            size -= len(await self._read(min(size - _PIECE, _PIECE)))
+        return kind, head, await self._read(size)
 
-    def _message(self, kind, body):
+    def _message(self, kind, body, tail):
         size = (body[0] << 8 | body[1]) if len(body) > 1 else len(body)
-        start, qos, receipt = 2 + size, kind & 6, None
-        if qos:
-            receipt = body[start : start + 2]
+        start, receipt = 2 + size, None
+        if kind & 6:
+            receipt = int.from_bytes(body[start : start + 2], "big")
             start += 2
-        if start > len(body) or qos > 2:
+        if start > len(body) and tail:
+            return None  # not even the topic is whole
+        if start > len(body) or kind & 4:
             raise OSError(EIO, "the broker sent a malformed message")
         try:
             topic = str(body[2 : 2 + size], "utf-8")
         except UnicodeError:
             raise OSError(EIO, "the broker sent a topic that is not UTF-8")
-        payload = (body[start:],) if self._cut else body[start:]
-        return topic, payload, receipt and receipt[0] << 8 | receipt[1]
+        body = body[start:]
+        return topic, body if tail is None else (body, tail), receipt
 
-    def _next_pid(self):
+    def _expect(self):
         while True:
             self._pid = self._pid % 65535 + 1
             if self._pid not in self._waiting:
-                return self._pid
-
-    def _expect(self, pid):
-        token = [pid, asyncio.Event(), None]
-        self._waiting[pid] = token
+                break
+        token = self._waiting[self._pid] = [self._pid, asyncio.Event(), None]
         return token
-
-    def _settle(self, body, value):
-        # An acknowledgement that nobody waits for any more is passed over.
-        token = self._waiting.pop(body[0] << 8 | body[1], None) if len(body) > 1 else None
-        if token:
-            token[2] = value
-            token[1].set()
-
-    async def _answered(self, token, complaint):
-        try:
-            if not await self._clock.wait(token[1], _ANSWER_MS):
-                raise OSError(ETIMEDOUT, complaint)
-        finally:
-            self._waiting.pop(token[0], None)
-        return token[2]
 
     def _write(self, kind, body):
         data, size = self._buffer.data, len(body)

@@ -19,7 +19,8 @@ class Mosquitto:
     """One broker on one port; it can be stopped and started again there.
 
     folder: for its configuration file. lines: further configuration, see mosquitto.conf(5);
-    without any, everybody may connect.
+    without any, everybody may connect. A line of `log_type` says what it prints; without one it
+    is everything, each packet included.
     """
 
     def __init__(self, folder: Path, *lines: str):
@@ -28,11 +29,12 @@ class Mosquitto:
         # Started by root it would change to a user that a machine without the package lacks.
         head = [f"listener {self.port} 127.0.0.1", f"user {getpass.getuser()}"]
         self._file.write_text("\n".join([*head, *(lines or ["allow_anonymous true"])]) + "\n")
+        self._verbose = [] if any("log_type" in line for line in lines) else ["-v"]
         self.process: Child | None = None
 
     def start(self) -> "Mosquitto":
         """Returns when the broker listens; AssertionError with its output when it does not."""
-        self.process = Child([*mosquitto.find(), "-v", "-c", str(self._file)])
+        self.process = Child([*mosquitto.find(), *self._verbose, "-c", str(self._file)])
         self.process.await_line(r"mosquitto version \S+ running")
         return self
 

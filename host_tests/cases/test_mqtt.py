@@ -3,104 +3,7 @@
 import asyncio
 from errno import EACCES, ECONNRESET, EIO, ETIMEDOUT
 
-from agent.mqtt import MQTTTransport
-from host_tests.fake_clock import FakeClock
-
-ENDPOINT = {"host": "broker.test", "port": 1883, "client_id": "dev-1-ab12", "keepalive": 60}
-CONNACK = b"\x20\x02\x00\x00"
-
-
-class FakeStream:
-    """Both directions of a connection: `feed` is the broker speaking, `writes` what it heard."""
-
-    out_buf = b""
-
-    def __init__(self):
-        self.writes = []
-        self.closed = False
-        self._inbox = b""
-        self._ended = False
-        self._arrived = asyncio.Event()
-
-    def feed(self, data):
-        self._inbox += data
-        self._arrived.set()
-
-    def end(self):
-        self._ended = True
-        self._arrived.set()
-
-    async def readexactly(self, size):
-        while len(self._inbox) < size:
-            if self._ended:
-                raise EOFError
-            self._arrived.clear()
-            await self._arrived.wait()
-        data, self._inbox = self._inbox[:size], self._inbox[size:]
-        return data
-
-    def write(self, data):
-        self.writes.append(bytes(data))
-
-    async def drain(self):
-        pass
-
-    def close(self):
-        self.closed = True
-
-    async def wait_closed(self):
-        pass
-
-
-class Link:
-    """A connected transport with its two tasks, the messages that came, and the loss."""
-
-    def __init__(self, connack=CONNACK, limit=1000, **endpoint):
-        self.clock = FakeClock()
-        self.stream = FakeStream()
-        self.transport = MQTTTransport(self.clock, limit)
-        self.endpoint = dict(ENDPOINT)
-        self.endpoint.update(endpoint)
-        self.connack = connack
-        self.messages = []
-        self.error = None
-        self._tasks = []
-
-    async def __aenter__(self):
-        self._real = asyncio.open_connection
-        asyncio.open_connection = self._open
-        if self.connack:
-            self.stream.feed(self.connack)
-            await self.transport.connect(self.endpoint)
-            self.serve()
-        return self
-
-    def serve(self):
-        for function in (self.transport.serve, self._receive):
-            self._tasks.append(asyncio.create_task(self._watch(function)))
-
-    async def __aexit__(self, *exc):
-        asyncio.open_connection = self._real
-        for task in self._tasks:
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass
-        await self.transport.close()
-
-    async def _open(self, host, port, ssl=None):
-        return self.stream, self.stream
-
-    async def _receive(self):
-        while True:
-            self.messages.append(await self.transport.receive())
-
-    async def _watch(self, function):
-        try:
-            await function()
-        except OSError as e:
-            self.error = e
+from host_tests.fake_link import FakeTLS, Link
 
 
 async def refusal(connack, **endpoint):
@@ -159,7 +62,7 @@ async def test_what_is_no_broker_is_said_to_be_none():
 async def test_p4_a_broker_that_says_nothing_after_connect_is_given_up():
     async with Link(None) as link:
         task = asyncio.create_task(link.transport.connect(link.endpoint))
-        await link.clock.advance(9999)
+        await link.clock.advance(19999)
         assert not task.done()
         await link.clock.advance(1)
         try:
@@ -269,15 +172,39 @@ async def test_p4_a_message_over_the_limit_is_passed_over_and_the_next_one_arriv
     async with Link(limit=100) as link:
         link.stream.feed(b"\x30\xb9\x0a\x00\x01a" + b"x" * 1334 + b"\x30\x04\x00\x01bc")
         await link.clock.settle()
-        assert link.messages == [("a", (b"x" * 509,), None), ("b", b"c", None)]
+        assert [message[0] for message in link.messages] == ["a", "b"]
+        assert link.messages[1] == ("b", b"c", None)
         assert link.transport.too_large == 1
+
+
+async def test_p3_of_a_message_over_the_limit_its_beginning_and_its_end_are_kept():
+    # An id may stand at either. No byte is there twice.
+    for size in (101, 1020, 1021, 1022, 1532, 1533, 1534, 5000):
+        payload = bytes((n * 7 + n // 256) & 0xFF for n in range(size))
+        async with Link(limit=100) as link:
+            body = b"\x00\x01a\x12\x34" + payload
+            link.stream.feed(bytes([0x32, len(body) & 0x7F | 0x80, len(body) >> 7]) + body)
+            await link.clock.settle()
+            ((topic, (head, tail), receipt),) = link.messages
+            assert (topic, receipt) == ("a", 0x1234)
+            assert len(head) == min(size, 1019) and head == payload[: len(head)]
+            assert len(tail) == min(size - len(head), 512), size
+            assert tail == payload[size - len(tail) :]
+
+
+async def test_p4_a_topic_of_a_kilobyte_on_top_of_the_limit_costs_neither_link_nor_agent():
+    async with Link(limit=100) as link:
+        link.stream.feed(b"\x30\xd6\x0f\x04\x00" + b"a" * 1024 + b"x" * 980)
+        link.stream.feed(b"\x30\x04\x00\x01bc")
+        await link.clock.settle()
+        assert link.messages == [("b", b"c", None)] and link.error is None
 
 
 async def test_the_limit_is_the_largest_message_that_is_taken():
     async with Link(limit=100) as link:
         link.stream.feed(b"\x30\x64\x00\x01a" + b"x" * 97 + b"\x30\x65\x00\x01a" + b"x" * 98)
         await link.clock.settle()
-        assert link.messages == [("a", b"x" * 97, None), ("a", (b"x" * 98,), None)]
+        assert link.messages == [("a", b"x" * 97, None), ("a", (b"x" * 98, b""), None)]
 
 
 async def test_p4_malformed_packets_end_the_link_with_a_reason():
@@ -317,6 +244,72 @@ async def test_pings_go_out_at_half_the_keepalive_and_silence_is_noticed():
         assert link.error is None
         await link.clock.advance(1000)
         assert link.error.errno == ETIMEDOUT
+
+
+async def test_p4_whoever_publishes_all_the_time_notices_silence_all_the_same():
+    async with Link() as link:
+        for _ in range(89):
+            link.transport.publish("t", "m")
+            await link.clock.advance(1000)
+        assert link.error is None
+        assert link.stream.writes.count(b"\xc0\x00") == 2
+        link.transport.publish("t", "m")
+        await link.clock.advance(1000)
+        assert link.error.errno == ETIMEDOUT
+
+
+async def test_p4_memory_that_runs_out_in_a_publish_leaves_no_half_packet():
+    async with Link() as link:
+        buffer = link.transport._buffer
+        link.transport.publish("a", "first")
+
+        def write(data, size=None):
+            if data == b"large":
+                raise MemoryError
+            type(buffer).write(buffer, data, size)
+
+        buffer.write = write
+        try:
+            link.transport.publish("b", "large", 1)
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError("the test did not run out of memory")
+        link.transport.publish("c", "third")
+        await link.clock.settle()
+        assert link.stream.writes[1] == b"\x30\x08\x00\x01afirst\x30\x08\x00\x01cthird"
+
+
+async def test_packets_do_not_wait_for_acknowledgements_of_the_one_before():
+    async with Link() as link:
+        assert link.top is link.socket and link.socket.options == [(6, 1, 1)]
+    assert link.socket.closings == 1
+
+
+async def test_tls_stands_on_a_socket_that_is_set_up_and_closed_as_well():
+    # After a failed handshake the one on top no longer knows the one below.
+    tls = FakeTLS()
+    async with Link(tls=tls) as link:
+        assert link.top is tls.socket and link.socket.options == [(6, 1, 1)]
+        assert tls.options == {"server_hostname": "broker.test", "do_handshake_on_connect": False}
+    assert (tls.socket.closings, link.socket.closings) == (1, 1)
+
+
+async def test_a_dial_that_fails_leaves_no_socket_behind():
+    async with Link(None) as link:
+
+        async def dial(host, port, ssl=None):
+            ssl.wrap_socket(link.socket)
+            raise OSError(ECONNRESET, "reset")
+
+        asyncio.open_connection = dial
+        try:
+            await link.transport.connect(link.endpoint)
+        except OSError as e:
+            assert e.errno == ECONNRESET
+        else:
+            raise AssertionError("it connected to nobody")
+    assert link.socket.closings == 1
 
 
 async def test_p4_a_peer_that_takes_nothing_does_not_hold_the_agent_for_ever():
