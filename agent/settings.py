@@ -2,6 +2,8 @@
 
 import json
 
+from .command import SettingsError
+
 REQUIRED = None
 
 SPECIFICATION = {
@@ -9,8 +11,11 @@ SPECIFICATION = {
     "network": {
         "ssid": (str, ""),
         "password": (str, ""),
+        "known": ([{"ssid": (str, REQUIRED), "password": (str, "")}], []),
         "country": (str, ""),
         "hostname": (str, ""),
+        "power": (("performance", "powersave", "none"), ""),
+        "ntp": ([(str, REQUIRED)], ["pool.ntp.org", "time.cloudflare.com"]),
     },
     "limits": {
         "running": (int, 4),
@@ -31,10 +36,6 @@ _SWITCHES = {"progress": False}
 _WORDS = {str: "a string", int: "an integer", bool: "true or false"}
 
 _SECRETS = ("password", "refresh_token")
-
-
-class SettingsError(Exception):
-    """Settings that can't be used; its text says what is wrong and what fits."""
 
 
 def read(path):
@@ -101,13 +102,19 @@ def _section(name, found, specification, problems):
 
 
 def _value(path, found, key, specification, problems):
+    # kind: a type, a tuple of the strings that fit, or a list of what its entries are
     kind, default = specification
     value = found.get(key)
     if value is None:
         if default is REQUIRED:
             problems.append("%s is missing: %s fits" % (path, _WORDS[kind]))
         return default
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if isinstance(kind, list):
+        return _list(path, value, kind[0], problems)
+    if isinstance(kind, tuple):
+        if value not in kind and value != default:
+            problems.append("%s: %r came, one of these fits: %s" % (path, value, ", ".join(kind)))
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         came = "something else" if key in _SECRETS else repr(value)
         problems.append("%s: %s came, %s fits" % (path, came, _WORDS[kind]))
     elif value == "" and default is REQUIRED:
@@ -115,3 +122,17 @@ def _value(path, found, key, specification, problems):
     elif isinstance(value, int) and value < 0:
         problems.append("%s: %d came, an integer from 0 fits" % (path, value))
     return value
+
+
+def _list(path, found, kind, problems):
+    if not isinstance(found, list):
+        problems.append("%s: a list fits, not %s" % (path, type(found).__name__))
+        return []
+    checked = []
+    for number, one in enumerate(found):
+        entry = "%s[%d]" % (path, number)
+        if isinstance(kind, dict):
+            checked.append(_section(entry, one, kind, problems))
+        else:
+            checked.append(_value(entry, {"": one}, "", kind, problems))
+    return checked
