@@ -8,6 +8,9 @@ The names below are loaded when they are first used, so importing the package co
 """
 
 import gc
+import sys
+
+__version__ = "0.1.0"
 
 # Without a threshold MicroPython collects only when the heap is full, and what stays lies scattered
 # between what does not. Once online in 96 KB, with 26 KB free, the largest free piece is 22 KB with
@@ -20,7 +23,7 @@ _HOMES = {
     "Command": "command",
     "Outcome": "command",
     "Rejected": "command",
-    "SettingsError": "settings",
+    "SettingsError": "command",
     "optional": "registry",
 }
 
@@ -31,6 +34,12 @@ def __getattr__(name):
     value = getattr(module, name) if name in _HOMES else module
     globals()[name] = value
     return value
+
+
+def forget(name):
+    """Let go of a module whose work is done; whoever imports it again gets a new one."""
+    sys.modules.pop("agent." + name, None)
+    globals().pop(name, None)
 
 
 def _load(module):

@@ -5,11 +5,12 @@ import gc
 
 from micropython import const
 
-from . import log, network, settings
+from . import forget, log
 from .clock import Clock
-from .command import Command, Outcome, check_json, refuse
+from .command import Command, Outcome, SettingsError, check_json, refuse
 from .intake import Intake
 from .journal import Journal
+from .network import Network
 from .outbox import Outbox
 from .registry import Registry
 from .runner import Runner
@@ -90,7 +91,7 @@ class Agent:
         self._submitted += 1
         ended = asyncio.Event()
         command = Command("local-%d" % self._submitted, name, parameters, None, lifetime)
-        command.returns_to(ended)
+        command.waiter = ended
         self._intake.admit(command)
         await ended.wait()
         return command.outcome
@@ -105,7 +106,7 @@ class Agent:
             raise ValueError('until is "idle" or absent, not %r' % (until,))
         try:
             asyncio.run(self._until_idle() if until else self.start())
-        except settings.SettingsError as e:
+        except SettingsError as e:
             log.error("settings: %s", e)
             return False
         return True
@@ -138,7 +139,7 @@ class Agent:
     async def _until_idle(self):
         self._build()
         task = asyncio.create_task(self._serve())
-        while not (self.online and self._runner.idle and self._outbox.empty):
+        while not self.online or self._cloud.behind or not self._intake.idle:
             await self.clock.sleep_ms(_LOOK_MS)
         task.cancel()
         try:
@@ -147,19 +148,24 @@ class Agent:
             pass
 
     def _build(self):
+        from . import settings  # only the start needs it
+
         found = self._source if isinstance(self._source, dict) else settings.read(self._source)
         self._settings = checked = settings.check(found)
         limits = checked["limits"]
-        self._cloud = settings.load_cloud(checked["cloud"]).Cloud(checked, self.clock)
+        cloud = settings.load_cloud(checked["cloud"])
+        self._cloud = cloud.Cloud(checked, self.clock, self._catalogue)
+        forget("settings")
         path = (self._folder + "/" if self._folder else "") + "journal"
         self._journal = journal = Journal(self.clock, path, limits["ids"], checked["journal"])
         self._outbox = Outbox(self.clock, limits, journal)
         self._runner = runner = Runner(self.clock, limits, journal, self._done)
         self._intake = Intake(
-            self.clock, self._registry, runner, journal, self._done, limits["lifetime"] or None
+            self.clock, self._registry, runner, journal, self._outbox, self._done, checked
         )
         self._watchdog = Watchdog(checked["watchdog"], limits, self.clock, runner, self._reset)
         self._backoff = Backoff()
+        self._network = Network(checked["network"], self.clock)
         self._clock_set = asyncio.Event()
         self.clock.changed = self._clock_changed
         if self._transport is None:
@@ -169,11 +175,8 @@ class Agent:
 
     def _recover(self):
         # What an earlier life of this board left behind.
-        outcomes, running = self._journal.load()
-        for outcome in outcomes:
-            # Tried before, as far as anyone knows: what is new does not wait behind it.
-            outcome.attempts = 2
-            self._outbox.restore(outcome)
+        slots, running = self._journal.load()
+        self._outbox.restore(slots)
         for command in running:
             self._go_on(command, self._registry.get(command.name))
 
@@ -206,6 +209,13 @@ class Agent:
         if outcome:
             self._done(outcome)
 
+    def _catalogue(self):
+        from . import catalogue  # seldom needed
+
+        found = catalogue.describe(self._registry)
+        forget("catalogue")
+        return found
+
     def _clock_changed(self):
         # Deadlines move to the server's clock as soon as it is known.
         self._clock_set.set()
@@ -217,11 +227,6 @@ class Agent:
         import machine  # a host has none, and no watchdog there asks for it
 
         machine.reset()
-
-    def _deliver(self, command):
-        if self._settings["progress"]:
-            command.reports_to(self._outbox.progress)
-        self._intake.admit(command)
 
     def _done(self, outcome):
         self._call("outcome", outcome)
@@ -239,13 +244,17 @@ class Agent:
             number += 1
             gc.collect()
             session = Session(
-                number, self._transport, self._cloud, self.clock, self._deliver, self._proven
+                number, self._transport, self._cloud, self.clock, self._intake, self._proven
             )
             try:
-                await network.up(self._settings["network"], self.clock)
+                await self._network.up()
+                if not self.clock.plausible:
+                    await self._network.set_clock(self._cloud.endpoint(), self._journal.newest_ms)
+                session.spawn(self._network.watch())
                 await session.live(self._opened)
             except OSError as e:
                 error = e
+            self._network.dialled(session.dialled, error)
             self._watchdog.feed()
             pause = self._backoff.next_ms(error)
             self._closed(error, pause)

@@ -13,86 +13,63 @@ from micropython import const
 # that; a longer wait comes back early, and whoever waits looks at the clock again.
 _LONGEST_MS = const(0x10000000)
 
-_DAY_S = const(86400)
+_DAY_MS = const(86400000)
+
+# 2026-01-01, the year of this release: a clock that was ever set does not stand before it. At
+# power-up an ESP32 says 2000-01-01 and an RP2 2021-01-01.
+RELEASED_MS = 1767225600000
 
 # A late sample of the server's time says less than the clock that already runs.
 _SLOW_ROUND_TRIP_MS = const(1000)
 
 
-def days_from_civil(year, month, day):
-    """Return the days from 1970-01-01 to a date of the Gregorian calendar.
-
-    Counts years from March, so that the leap day is a year's last and the months' lengths
-    follow one formula.
-    """
-    if month <= 2:
-        year -= 1
-        month += 12
+def _days(year, month, day):
+    # From 1970-01-01 to a date of the Gregorian calendar. Counts years from March, so that the
+    # leap day is a year's last and the months' lengths follow one formula. The 13th month is the
+    # next January.
+    year += (month - 3) // 12
+    month = (month - 3) % 12
     days = 365 * year + year // 4 - year // 100 + year // 400
-    return days + (153 * (month - 3) + 2) // 5 + day - 719469
+    return days + (153 * month + 2) // 5 + day - 719469
 
 
 def civil_from_days(days):
     """Return (year, month, day) of a day counted from 1970-01-01."""
-    days += 719468
-    era, doe = divmod(days, 146097)
-    yoe = (doe - doe // 1460 + doe // 36524 - doe // 146096) // 365
-    doy = doe - (365 * yoe + yoe // 4 - yoe // 100)
-    month = (5 * doy + 2) // 153
-    day = doy - (153 * month + 2) // 5 + 1
-    month += 3 if month < 10 else -9
-    return yoe + era * 400 + (month <= 2), month, day
+    # A mean month is 146097 / 4800 days long: this finds the right one or the one before.
+    month = (days - 31) * 4800 // 146097 + 1
+    while _days(1970, month + 1, 1) <= days:
+        month += 1
+    return 1970 + (month - 1) // 12, (month - 1) % 12 + 1, days - _days(1970, month, 0)
 
 
 # ESP32 counts from 2000, the others from 1970; no other line of the agent knows.
-_EPOCH_MS = days_from_civil(time.gmtime(0)[0], 1, 1) * _DAY_S * 1000
+_EPOCH_MS = _days(time.gmtime(0)[0], 1, 1) * _DAY_MS
 
 
-def _digits(text, start, end):
-    part = text[start:end]
-    if len(part) != end - start or not part.isdigit():
+def _number(text, at):
+    part = text[at : at + 2]
+    if len(part) != 2 or not part.isdigit():
         raise ValueError
     return int(part)
 
 
-def _zone_minutes(text):
-    # "", "Z", "+hh", "+hhmm" or "+hh:mm"
-    if text in ("", "Z", "z"):
-        return 0
+def _tail_ms(text):
+    # What follows the seconds: ".1234567", of which digits past the third are cut, as no deadline
+    # gains by them; then "", "Z", "+hh", "+hhmm" or "+hh:mm".
+    ms = 0
+    if text[:1] == ".":
+        zone = text[1:].lstrip("0123456789")
+        ms = int((text[1 : len(text) - len(zone)] + "00")[:3])
+        if text[1:] == zone:
+            raise ValueError
+        text = zone
+    if text in ("", "Z"):
+        return ms
     digits = text[1:].replace(":", "")
     if text[0] not in "+-" or len(digits) not in (2, 4):
         raise ValueError
-    minutes = _digits(digits, 0, 2) * 60
-    if len(digits) == 4:
-        minutes += _digits(digits, 2, 4)
-    return -minutes if text[0] == "-" else minutes
-
-
-def _fraction_ms(text):
-    # ".1234567" to (123, length): digits past the third are cut, as no deadline gains by them.
-    end = 1
-    while end < len(text) and text[end].isdigit():
-        end += 1
-    if end == 1:
-        raise ValueError
-    return int((text[1:end] + "00")[:3]), end
-
-
-def _parse(text):
-    if text[4] != "-" or text[7] != "-" or text[10] not in "Tt " or text[13] + text[16] != "::":
-        raise ValueError
-    month, day = _digits(text, 5, 7), _digits(text, 8, 10)
-    days = days_from_civil(_digits(text, 0, 4), month, day)
-    if not 1 <= month <= 12 or civil_from_days(days)[1:] != (month, day):
-        raise ValueError
-    hour, minute, second = _digits(text, 11, 13), _digits(text, 14, 16), _digits(text, 17, 19)
-    if hour > 23 or minute > 59 or second > 60:
-        raise ValueError
-    ms, rest = 0, text[19:]
-    if rest[:1] == ".":
-        ms, end = _fraction_ms(rest)
-        rest = rest[end:]
-    return ((days * 24 + hour) * 60 + minute - _zone_minutes(rest)) * 60000 + second * 1000 + ms
+    offset = (_number(digits, 0) * 60 + _number(digits + "00", 2)) * 60000
+    return ms + offset if text[0] == "-" else ms - offset
 
 
 def parse_iso8601(text):
@@ -102,18 +79,31 @@ def parse_iso8601(text):
     an offset. Raises ValueError with the text when it is none.
     """
     try:
-        return _parse(text)
-    except (ValueError, IndexError, TypeError):
-        raise ValueError("%r is not an ISO 8601 time" % (text,))
+        upper = text.upper()
+        year, month = _number(upper, 0) * 100 + _number(upper, 2), _number(upper, 5)
+        days = _days(year, month, _number(upper, 8))
+        hour, minute, second = _number(upper, 11), _number(upper, 14), _number(upper, 17)
+        if (
+            upper[4] + upper[7] + upper[13] + upper[16] == "--::"
+            and upper[10] in "T "
+            and _days(year, month, 1) <= days < _days(year, month + 1, 1)
+            and 1 <= month <= 12
+            and hour < 24
+            and minute < 60
+            and second < 61
+        ):
+            minutes = (days * 24 + hour) * 60 + minute
+            return minutes * 60000 + second * 1000 + _tail_ms(upper[19:])
+    except (ValueError, IndexError, AttributeError):
+        pass
+    raise ValueError("%r is not an ISO 8601 time" % (text,))
 
 
 def format_iso8601(ms):
     """Return Unix milliseconds as `2026-11-21T09:27:04.031`, UTC without a zone."""
-    days, ms = divmod(ms, _DAY_S * 1000)
-    seconds, ms = divmod(ms, 1000)
-    date = civil_from_days(days)
+    days, ms = divmod(ms, _DAY_MS)
     return "%04d-%02d-%02dT%02d:%02d:%02d.%03d" % (
-        date + (seconds // 3600, seconds // 60 % 60, seconds % 60, ms)
+        civil_from_days(days) + (ms // 3600000, ms // 60000 % 60, ms // 1000 % 60, ms % 1000)
     )
 
 
@@ -124,7 +114,8 @@ class Clock:
 
     def __init__(self):
         self.known = False
-        self.changed = lambda: None  # called whenever the time was set
+        self.guessed = False  # the board's own clock was set to a time that is past
+        self.changed: object = None  # called whenever the time was set
         self._wrapping = self._time.ticks_ms()
         self._ticks = 0
         self._offset = 0
@@ -145,6 +136,11 @@ class Clock:
             return self.ticks() + self._offset
         return self._time.time_ns() // 1000000 + _EPOCH_MS
 
+    @property
+    def plausible(self):
+        """Whether this board's own clock can be right, as TLS needs it."""
+        return not self.guessed and self.now_ms() >= RELEASED_MS
+
     def set_ms(self, ms, sent, received):
         """Take the server's time over.
 
@@ -156,11 +152,12 @@ class Clock:
             return
         self._offset = ms - sent
         self.known = True
-        self.changed()
+        if callable(self.changed):
+            self.changed()
 
-    async def sleep_ms(self, ms):
-        """Sleep for `ms` milliseconds, at most three days."""
-        await asyncio.sleep_ms(min(ms, _LONGEST_MS))
+    def sleep_ms(self, ms):
+        """Sleep for `ms` milliseconds, at most three days; to be awaited at once."""
+        return asyncio.sleep_ms(min(ms, _LONGEST_MS))
 
     async def wait(self, event, timeout_ms=None):
         """Wait for an event, at most `timeout_ms`; return whether it is set.

@@ -15,6 +15,10 @@ class Rejected(Exception):
     """Raised by a handler whose command does not fit; answered `rejected` with its text."""
 
 
+class SettingsError(Exception):
+    """Settings that can't be used; its text says what is wrong and what fits."""
+
+
 class Command:
     """One request from the cloud, as handlers see it.
 
@@ -26,25 +30,28 @@ class Command:
     refusal: (status, sentence) where its cloud saw that it can't be run, or None
     """
 
-    def __init__(self, id, name, parameters=None, timestamp=None, lifetime=None, **rest):
+    # What is not set takes no room in a command.
+    device = reply = None
+    refusal: "tuple | None" = None
+    withdrawn = False  # the cloud took it back
+
+    # The agent's notes: its slot in the journal, attempts started, and for a command from the
+    # board itself the event that is set when its outcome is here; `report(command, value)` takes
+    # its progress.
+    slot = waiter = outcome = report = _clock = None
+    attempts = _received = 0
+
+    def __init__(
+        self, id, name, parameters=None, timestamp=None, lifetime=None, cloud=None, **rest
+    ):
         self.id = id
         self.name = name
         self.parameters = parameters
         self.timestamp = timestamp
         self.lifetime = lifetime
-        self.device = rest.get("device")
-        self.cloud = rest.get("cloud") or {}
-        self.reply = rest.get("reply")
-        self.refusal = rest.get("refusal")
-        # The agent's notes: its slot in the journal, attempts started, and for a command from the
-        # board itself the event that waits for its outcome.
-        self.slot = None
-        self.attempts = 0
-        self.waiter = None
-        self.outcome = None
-        self._clock = None
-        self._received = 0
-        self._report = None
+        self.cloud = cloud or {}
+        for key, value in rest.items():
+            setattr(self, key, value)
 
     @property
     def key(self):
@@ -71,23 +78,17 @@ class Command:
             remaining = min(remaining, deadline - self._clock.now_ms())
         return remaining
 
-    def returns_to(self, waiter):
-        """Have the outcome stay on the board; `waiter` is an event that is set when it is here."""
-        self.waiter = waiter
-
-    def reports_to(self, report):
-        """Have `progress` call `report(command, value)`."""
-        self._report = report
-
     def progress(self, value):
         """Tell the cloud how far the handler is; sent only where progress is switched on."""
-        if self._report:
+        if self.report:
             check_json(value)
-            self._report(self, value)
+            self.report(self, value)
 
 
 class Outcome:
     """What became of a command: a status and a result."""
+
+    kept = False  # by the journal, from an earlier life
 
     def __init__(self, command, status, result=None):
         self.command = command
@@ -113,13 +114,12 @@ def check_json(value, depth=0):
     """
     if depth > _DEEPEST:
         raise ValueError("it is nested more than %d levels deep" % _DEEPEST)
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError("its key %r is not a string" % (key,))
-            check_json(value[key], depth + 1)
-    elif isinstance(value, (list, tuple)):
+    if isinstance(value, (dict, list, tuple)):
         for item in value:
+            if isinstance(value, dict):
+                if not isinstance(item, str):
+                    raise ValueError("its key %r is not a string" % (item,))
+                item = value[item]
             check_json(item, depth + 1)
     elif isinstance(value, float):
         if value - value != 0:  # NaN and both infinities

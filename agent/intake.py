@@ -7,34 +7,59 @@ from .command import refuse
 class Intake:
     """The checks between a command's arrival and the queue."""
 
-    def __init__(self, clock, registry, runner, journal, done, lifetime):
+    def __init__(self, clock, registry, runner, journal, outbox, done, settings):
         self._clock = clock
         self._registry = registry
         self._runner = runner
         self._journal = journal
+        self._outbox = outbox
         self._done = done
-        self._lifetime = lifetime
+        self._lifetime = settings["limits"]["lifetime"] or None
+        self._progress = settings["progress"]
         self.duplicates = 0
 
+    @property
+    def idle(self):
+        """Whether all that came in has been answered, and the answers were taken."""
+        return self._outbox.empty and not self._runner.commands()
+
+    def room(self):
+        """Return how many commands more, and their outcomes, would find room."""
+        return min(self._runner.room, self._outbox.room)
+
+    def working(self):
+        """Return the cloud's commands that wait or run."""
+        return [command for command in self._runner.commands() if command.waiter is None]
+
     def admit(self, command):
-        """Take a command in: it is queued or answered, or passed over if it was seen before."""
+        """Take a command in: it is queued or answered, or passed over if it was seen before.
+
+        One that the cloud took back cancels what waits or runs here. Return whether it was new.
+        """
+        if command.withdrawn:
+            self._runner.cancel(command.key)
+            return False
         command.receive(self._clock)
+        if self._progress and command.waiter is None:
+            command.report = self._outbox.progress
         if command.timestamp is None:
             command.timestamp = self._clock.now_ms()
         # The board's own commands never come twice, and its clock may be behind the journal's.
         if command.waiter is None and self._known(command.key):
             self.duplicates += 1
             log.debug("intake: %s %s was seen before", command.name, command.id)
-            return
+            return False
         log.info("intake: %s %s", command.name, command.id)
         outcome = self._refusal(command)
         if outcome is None:
             outcome = self._runner.submit(command, self._registry.get(command.name))
         if outcome is not None:
             self._done(outcome)
+        return True
 
     def _known(self, key):
-        return self._runner.holds(key) or self._journal.seen(key)
+        here = any(command.key == key for command in self._runner.commands())
+        return here or self._journal.seen(key)
 
     def _refusal(self, command):
         if command.lifetime is None:

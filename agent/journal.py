@@ -13,6 +13,7 @@ checksum and one JSON object:
     o   status and result, once there is an outcome
     p   the other slots whose outcomes were not acknowledged at this write
     w   floor: the timestamp of the newest command that was forgotten
+    s   the time of the write, where it was known: a timestamp is but what a sender says
 
 An acknowledgement is not written by itself; it shows in the next write's `p`.
 """
@@ -21,7 +22,6 @@ import binascii
 import hashlib
 import json
 import os
-import struct
 from errno import EEXIST, ENOENT
 
 from micropython import const
@@ -31,16 +31,19 @@ from .command import Command, Outcome
 
 _FORMAT = const(1)
 
-# In memory a slot is eight bytes of the key's hash and eight of its timestamp: the size is the
-# same from the first command to the last.
-_SLOT = const(16)
+# In memory a slot is six bytes of the key's hash and six of its timestamp, which reach beyond the
+# year 9999: the size is the same from the first command to the last.
+_SLOT = const(12)
 
-_NEW = "new"
-_BAD = "bad"
+# A server's time may be ahead of ours by so much, and is not the future.
+_AHEAD_MS = const(1000)
+
+_NEW = const("new")
+_BAD = const("bad")
 
 
 def _digest(key):
-    return hashlib.sha256(("%s %s %s" % key).encode()).digest()[:8]
+    return hashlib.sha256(("%s %s %s" % key).encode()).digest()[:6]
 
 
 class Journal:
@@ -58,16 +61,18 @@ class Journal:
         self._slots = slots
         self._table = bytearray(slots * _SLOT)
         self._number = 0
-        self._floor = -1
+        self._floor = self._ceiling = -1
         self._running = set()
         self._unacknowledged = set()
         self.below_floor = 0
+        self.newest_ms = -1  # certainly past: Unix milliseconds of the newest write
 
     def seen(self, key):
         """Return whether a command (device, id, timestamp) came before, or must count as such."""
         if self._find(_digest(key)) is not None:
             return True
-        if key[2] > self._floor:
+        future = self._clock.known and key[2] > self._clock.now_ms() + _AHEAD_MS
+        if key[2] > (self._ceiling if future else self._floor):
             return False
         self.below_floor += 1
         log.warning("journal: %s is older than what is remembered: not run", key[1])
@@ -113,29 +118,37 @@ class Journal:
     def load(self):
         """Read what an earlier life left.
 
-        Returns the outcomes to send again and the commands that were running, oldest first.
+        Returns the slots whose outcomes are to be sent again, for `outcome`, and the commands that
+        were running, oldest first. One record at a time is in memory.
         """
-        if self._mode == "off":
-            return [], []
-        records = self._read_all()
-        records.sort(key=lambda found: found[1]["n"])
-        pending = ()
-        for slot, record in records:
-            pending = set(record["p"])
-            pending.add(slot)
+        found, started, pending = [], set(), ()
+        for slot in self._slots_found():
+            record = self._read(slot)
+            if record is None:
+                continue
+            found.append((record["n"], slot))
+            if "o" not in record:
+                started.add(slot)
             self._floor = max(self._floor, record["w"])
             self._place(slot, _digest(tuple(record["k"])), record["t"])
-            self._number = record["n"]
+            if record["n"] > self._number:
+                self._number = record["n"]
+                self.newest_ms = record.get("s", -1)
+                pending = record["p"] + [slot]
         outcomes, running = [], []
-        for slot, record in records:
-            command = self._command(slot, record)
-            if "o" not in record:
+        for _, slot in sorted(found):
+            if slot in started:
                 self._running.add(slot)
-                running.append(command)
+                running.append(self._command(slot, self._read(slot)))
             elif slot in pending:
                 self._unacknowledged.add(slot)
-                outcomes.append(Outcome(command, *record["o"]))
+                outcomes.append(slot)
         return outcomes, running
+
+    def outcome(self, slot):
+        """Return the Outcome that is kept in a slot, or None if it can't be read any more."""
+        record = self._read(slot)
+        return record and Outcome(self._command(slot, record), *record["o"])
 
     def _command(self, slot, record):
         device, id, timestamp = record["k"]
@@ -153,29 +166,29 @@ class Journal:
             at = self._table.find(digest, at + 1)
         return None
 
-    def _past(self, timestamp):
-        # A floor in the future would have every later command count as seen.
-        return min(timestamp, self._clock.now_ms()) if self._clock.known else timestamp
-
     def _timestamp(self, slot):
-        return struct.unpack_from("<q", self._table, slot * _SLOT + 8)[0]
+        at = slot * _SLOT
+        return int.from_bytes(self._table[at + 6 : at + _SLOT], "big")
 
     def _place(self, slot, digest, timestamp):
         at = slot * _SLOT
-        self._table[at : at + 8] = digest
-        struct.pack_into("<q", self._table, at + 8, timestamp)
+        self._table[at : at + _SLOT] = digest + timestamp.to_bytes(6, "big")
 
     def _take(self, key):
         # The oldest command that is over is forgotten, and raises the floor. One from the future
         # goes last, for the floor can't cover it.
-        busy = self._running | self._unacknowledged
-        free = [slot for slot in range(self._slots) if slot not in busy]
+        free = set(range(self._slots)) - self._running - self._unacknowledged
         if not free:
             raise OSError(ENOENT, "no slot is free")
         slot = min(free, key=self._timestamp)
         forgotten = self._timestamp(slot)
         if forgotten:
-            self._floor = max(self._floor, self._past(forgotten))
+            # A floor in the future would have every later command count as seen: up there another
+            # one holds, until its time has come.
+            if self._clock.known and forgotten > self._clock.now_ms():
+                self._ceiling = max(self._ceiling, forgotten)
+                forgotten = self._clock.now_ms()
+            self._floor = max(self._floor, forgotten)
         self._place(slot, _digest(key), key[2])
         return slot
 
@@ -186,18 +199,16 @@ class Journal:
         record["k"] = command.key
         record["t"] = self._timestamp(command.slot)
         record["r"] = command.attempts
-        record["p"] = [slot for slot in self._unacknowledged if slot != command.slot]
+        record["p"] = list(self._unacknowledged - {command.slot})
         record["w"] = self._floor
+        if self._clock.known or self._clock.plausible:
+            self.newest_ms = self._clock.now_ms()
+        record["s"] = self.newest_ms
         text = json.dumps(record)
-        with open(self._path(_NEW), "w") as file:
+        new, old = self._path(_NEW), self._path(command.slot)
+        with open(new, "w") as file:
             file.write("%08x" % binascii.crc32(text.encode()))
             file.write(text)
-        self._replace(self._path(_NEW), self._path(command.slot))
-
-    def _path(self, name):
-        return "%s/%s" % (self._folder, name)
-
-    def _replace(self, new, old):
         try:
             os.rename(new, old)
         except OSError as e:
@@ -208,27 +219,27 @@ class Journal:
             os.remove(old)
             os.rename(new, old)
 
-    def _read_all(self):
+    def _path(self, name):
+        return "%s/%s" % (self._folder, name)
+
+    def _slots_found(self):
+        if self._mode == "off":
+            return ()
         try:
             names = os.listdir(self._folder)
         except OSError:
-            self._make_folder()
-            return []
-        records = []
+            names = ()
+            try:
+                os.mkdir(self._folder)
+            except OSError as e:
+                log.error("journal: %s can't be made (%s)", self._folder, e)
+        slots = []
         for name in names:
             if name.isdigit() and int(name) < self._slots:
-                record = self._read(name)
-                if record:
-                    records.append((int(name), record))
+                slots.append(int(name))
             elif name not in (_BAD, _NEW):
                 self._set_aside(name, "it is not ours")
-        return records
-
-    def _make_folder(self):
-        try:
-            os.mkdir(self._folder)
-        except OSError as e:
-            log.error("journal: %s can't be made (%s)", self._folder, e)
+        return slots
 
     def _read(self, name):
         try:

@@ -1,7 +1,6 @@
 """Outcomes until the cloud has acknowledged them, or can no longer take them."""
 
 import asyncio
-from errno import EACCES
 
 from micropython import const
 
@@ -29,6 +28,7 @@ class Outbox:
         self._limit = limits["outbox"]
         self._largest = limits["payload"]
         self._queue = []
+        self._kept = []  # slots of the journal with outcomes of an earlier life
         self._wake = asyncio.Event()
         self._session = None
         self.dropped = 0
@@ -36,7 +36,15 @@ class Outbox:
     @property
     def empty(self):
         """Whether every outcome has been acknowledged or given up."""
-        return not self._queue
+        return not self._queue and not self._kept
+
+    @property
+    def room(self):
+        """How many outcomes more may be caused: half of it is kept for those under way.
+
+        What was sent before does not count: the cloud may have forgotten it.
+        """
+        return self._limit // 2 - sum(not outcome.attempts for outcome in self._queue)
 
     def put(self, outcome):
         """Take an outcome over until the cloud has it."""
@@ -44,15 +52,37 @@ class Outbox:
         self._forget_progress(outcome.command)
         if outcome.status != "running":
             self._journal.ended(outcome)
-        self.restore(outcome)
+        self._make_room(1)
+        self._take(outcome)
 
-    def restore(self, outcome):
-        """Take over an outcome that the journal has kept."""
-        outcome.since = self._clock.ticks()
-        if len(self._queue) >= self._limit:
+    def restore(self, slots):
+        """Take over the outcomes in these slots of the journal, oldest first."""
+        self._kept = slots
+        self._make_room(0)
+
+    def _make_room(self, more):
+        # What is kept on the file system counts, too: it holds slots of the journal.
+        while self._kept and len(self._queue) + len(self._kept) + more > self._limit:
+            outcome = self._journal.outcome(self._kept.pop(0))
+            if outcome:
+                self._give_up(outcome, "the outbox is full")
+        if len(self._queue) + more > self._limit:
             self._give_up(self._queue[0], "the outbox is full")
+
+    def _take(self, outcome):
+        outcome.since = self._clock.ticks()
         self._queue.append(outcome)
         self._wake.set()
+
+    def _take_kept(self):
+        # A few at a time, for each takes room. They were tried before, as far as anyone knows:
+        # what is new does not wait behind them.
+        while self._kept and sum(outcome.kept for outcome in self._queue) < _WINDOW:
+            outcome = self._journal.outcome(self._kept.pop(0))
+            if outcome:
+                outcome.attempts = 2
+                outcome.kept = True
+                self._take(outcome)
 
     def progress(self, command, value):
         """Report how far a command is; a newer report takes the place of one still here."""
@@ -61,15 +91,24 @@ class Outbox:
     async def drain(self, session, cloud):
         """Send what is here and what comes, for as long as the session lives."""
         self._session = session
+        self._denied = False
+        self._rewind()
+        while True:
+            self._wake.clear()
+            if self._denied:
+                await cloud.renew(session)
+                self._denied = False
+                self._rewind()
+            await self._clock.wait(self._wake, self._send_due(cloud))
+
+    def _rewind(self):
+        # What was sent and not answered is sent again, at once.
         for outcome in self._queue:
             outcome.due = 0
             outcome.request = None
-        while True:
-            self._wake.clear()
-            await self._clock.wait(self._wake, self._send_due(cloud))
 
     def answered(self, answer):
-        """Take the cloud's Answer to an update; raises OSError(EACCES) if it wants a log-in."""
+        """Take the cloud's Answer to an update."""
         for outcome in self._queue:
             if outcome.request == answer.key:
                 self._judge(outcome, answer)
@@ -84,14 +123,16 @@ class Outbox:
         if answer.ok:
             self._remove(outcome)
         elif answer.code == 401:
-            raise OSError(EACCES, "the log-in has ended: %s" % answer.error)
+            # The cloud has forgotten who we are: `drain` sees to it.
+            self._denied = True
         elif 400 <= answer.code < 500:
             self._give_up(outcome, answer.error)
         else:
             log.warning("outbox: %s is not taken (%s)", outcome.command.id, answer.error)
 
     def _remove(self, outcome):
-        self._queue.remove(outcome)
+        if outcome in self._queue:
+            self._queue.remove(outcome)
         if outcome.status != "running":
             self._journal.acknowledged(outcome)
 
@@ -106,6 +147,7 @@ class Outbox:
     def _send_due(self, cloud):
         # Return the milliseconds until the next one is due, None if none waits. Only first sends
         # count for the window: what the cloud has forgotten, and is silent about, holds nothing up.
+        self._take_kept()
         now, pause, window = self._clock.ticks(), None, _WINDOW
         for outcome in list(self._queue):
             if not outcome.attempts and window <= 0:

@@ -1,15 +1,13 @@
 """Handlers by name, their options, and the checks of what a command brings for them."""
 
-_TYPES = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
-_TYPES[list] = "a list"
-_TYPES[dict] = "an object"
-
-_POLICIES = ("queue", "replace", "reject")
-
-
-class _Optional:
-    def __init__(self, spec):
-        self.spec = spec
+_TYPES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def optional(kind, *bounds):
@@ -17,86 +15,87 @@ def optional(kind, *bounds):
 
     `optional(int, 50, 5000)`, `optional(str)`, `optional({"on", "off"})`.
     """
-    return _Optional((kind,) + bounds if bounds else kind)
+    # It is known by its first item, which no one else's tuple has.
+    return optional, ((kind,) + bounds if bounds else kind)
 
 
-def _is_a(value, kind):
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
+def is_optional(spec):
+    """Return whether a specification is one of `optional`."""
+    return isinstance(spec, tuple) and spec[:1] == (optional,)
 
 
 def describe(spec):
-    """Return in words what fits a parameter's specification."""
-    if isinstance(spec, _Optional):
-        return describe(spec.spec)
-    if isinstance(spec, tuple):
-        sized = " of length" if spec[0] in (str, list, dict) else " from"
-        return "%s%s %s to %s" % (_TYPES[spec[0]], sized, spec[1], spec[2])
-    if isinstance(spec, (set, frozenset, list)):
-        return "one of " + ", ".join(sorted(repr(value) for value in spec))
-    return _TYPES[spec]
+    """Return in words what fits a parameter's specification; raises ValueError for none."""
+    try:
+        if is_optional(spec):
+            return describe(spec[1])
+        if isinstance(spec, tuple):
+            kind, low, high = spec
+            if kind is not bool:
+                sized = " of length" if kind in (str, list, dict) else " from"
+                return "%s%s %s to %s" % (_TYPES[kind], sized, low, high)
+        elif not isinstance(spec, (set, frozenset, list)):
+            return _TYPES[spec]
+        elif spec:
+            return "one of " + ", ".join(sorted(map(repr, spec)))
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise ValueError(
+        "%r is no specification: use a type, (type, low, high), a set of values, "
+        "or optional(...) of one of these" % (spec,)
+    )
 
 
 def fits(value, spec):
     """Return whether a parameter's value fits its specification."""
-    if isinstance(spec, _Optional):
-        return value is None or fits(value, spec.spec)
+    if is_optional(spec):
+        return value is None or fits(value, spec[1])
     if isinstance(spec, tuple):
-        if not _is_a(value, spec[0]):
-            return False
-        return spec[1] <= (len(value) if spec[0] in (str, list, dict) else value) <= spec[2]
-    if isinstance(spec, (set, frozenset, list)):
-        # A list or a dict can't be looked up in a set, and True is 1 there.
-        return any(type(value) is type(one) and value == one for one in spec)
-    return _is_a(value, spec)
-
-
-def _check_spec(spec):
-    if isinstance(spec, _Optional):
-        spec = spec.spec
-    if isinstance(spec, tuple):
-        known = len(spec) == 3 and spec[0] in _TYPES and spec[0] is not bool
-    elif isinstance(spec, (set, frozenset, list)):
-        known = len(spec) > 0
-    else:
-        known = spec in _TYPES
-    if not known:
-        raise ValueError(
-            "%r is no specification: use a type, (type, low, high), a set of values, "
-            "or optional(...) of one of these" % (spec,)
+        kind, low, high = spec
+        return (
+            fits(value, kind)
+            and low <= (len(value) if kind in (str, list, dict) else value) <= high
         )
+    # True is 1 in Python, and nowhere else.
+    if isinstance(spec, (set, frozenset, list)):
+        for one in spec:
+            if type(value) is type(one) and value == one:
+                return True
+        return False
+    if isinstance(value, bool):
+        return spec is bool
+    return isinstance(value, (int, float) if spec is float else spec)
 
 
 class Handler:
     """A registered function and how it wants to be run."""
 
-    def __init__(self, name, function, params=None, timeout=None, when_busy="queue", **rest):
+    # The other options; one that is not given takes no room in a handler.
+    params: "dict | None" = None
+    after_reset = allow = None
+    idempotent = False
+    when_busy = "queue"
+
+    def __init__(self, name, function, timeout=None, **options):
         if not isinstance(name, str) or not name:
             raise ValueError("a command's name is a string that is not empty, not %r" % (name,))
-        if when_busy not in _POLICIES:
-            raise ValueError("when_busy is one of %s, not %r" % (", ".join(_POLICIES), when_busy))
-        if timeout is not None and not (_is_a(timeout, float) and timeout > 0):
+        if timeout is not None and not (fits(timeout, float) and timeout > 0):
             raise ValueError("timeout is a number of seconds above 0, not %r" % (timeout,))
-        for key in params or ():
-            _check_spec(params[key])
+        for key, value in options.items():
+            # No default can be called, unlike the methods and what stands for no attribute.
+            if callable(getattr(Handler, key, callable)):
+                raise ValueError("%s is no option of a command" % key)
+            setattr(self, key, value)
+        if self.when_busy not in ("queue", "replace", "reject"):
+            text = "when_busy is one of queue, replace, reject, not %r"
+            raise ValueError(text % (self.when_busy,))
+        for key in self.params or ():
+            describe(self.params[key])  # raises what is wrong with it
         self.name = name
         self.function = function
-        self.params = params
         self.timeout_ms = None if timeout is None else int(timeout * 1000)
-        self.when_busy = when_busy
-        self.idempotent = rest.pop("idempotent", False)
-        self.after_reset = rest.pop("after_reset", None)
-        self.allow = rest.pop("allow", None)
-        if rest:
-            raise ValueError("%s is no option of a command" % ", ".join(sorted(rest)))
-
-    @property
-    def durable(self):
-        """Whether the journal must keep what it takes to go on after a reset."""
-        return self.idempotent or self.after_reset is not None
+        # Whether the journal must keep what it takes to go on after a reset.
+        self.durable = self.idempotent or self.after_reset is not None
 
     def misfit(self, parameters):
         """Return in a sentence what is wrong with the parameters, or None if they fit."""
@@ -107,7 +106,7 @@ class Handler:
         for key in self.params:
             spec = self.params[key]
             if key not in parameters:
-                if not isinstance(spec, _Optional):
+                if not is_optional(spec):
                     return "%s is missing: %s fits" % (key, describe(spec))
             elif not fits(parameters[key], spec):
                 return "%s: %r came, %s fits" % (key, parameters[key], describe(spec))
@@ -117,25 +116,18 @@ class Handler:
         return None
 
 
-class Registry:
-    """The handlers that the owner registered."""
-
-    def __init__(self):
-        self._handlers = {}
+class Registry(dict):
+    """The handlers that the owner registered, by name."""
 
     def add(self, name, function, **options):
         """Register a function for a command name; the options are those of `Handler`.
 
         Raises ValueError for a name that is taken and for options that mean nothing.
         """
-        if name in self._handlers:
+        if name in self:
             raise ValueError("there is a handler for %s already" % name)
-        self._handlers[name] = Handler(name, function, **options)
-
-    def get(self, name):
-        """Return the handler of that name, or None."""
-        return self._handlers.get(name)
+        self[name] = Handler(name, function, **options)
 
     def names(self):
         """Return the names that have a handler, sorted."""
-        return sorted(self._handlers)
+        return sorted(self)

@@ -14,7 +14,6 @@ from .command import Outcome, Rejected, check_json, refuse
 _GRACE_MS = const(2000)
 
 _SENTENCES = {
-    "cancelled": "a newer %s replaced it",
     "expired": "its lifetime passed while %s ran",
     "timed_out": "the time limit of %s passed",
 }
@@ -27,29 +26,27 @@ class _Run:
         self.command = command
         self.handler = handler
         self.started = now
-        self.task = None
+        self.task: "asyncio.Task | None" = None
         self.entered = False  # the coroutine's first line was reached
         self.stop = None  # the status for which it was told to stop
+        self.why = ""  # the same in a sentence
         self.stopped = 0  # ticks at which it was told
         self.abandoned = False
 
-    def follow(self, coroutine):
-        """Start the task that runs the handler's coroutine."""
-        self.task = asyncio.create_task(coroutine)
-
-    def tell(self, status, now):
+    def tell(self, status, why, now):
         """Tell it to stop; `status` is what it will have ended in."""
         self.stop = status
+        self.why = why
         self.stopped = now
         # A task that is cancelled before its first line never runs one: it sees `stop` instead.
-        if self.entered:
+        if self.entered and self.task:
             self.task.cancel()
 
     def check(self, now):
         """Tell it to stop if its time is over."""
         left, status = self.left_ms(now)
         if not self.stop and left is not None and left <= 0:
-            self.tell(status, now)
+            self.tell(status, _SENTENCES[status] % self.handler.name, now)
 
     def left_ms(self, now):
         """Return the milliseconds until it must be told to stop, and the status for it."""
@@ -82,25 +79,31 @@ class Runner:
         return sum(run.abandoned for run in self._runs)
 
     @property
-    def idle(self):
-        """Whether nothing waits and nothing runs."""
-        return not self._queue and not self._runs
+    def room(self):
+        """How many more commands can wait."""
+        return self._limits["queue"] - len(self._queue)
 
-    def holds(self, key):
-        """Return whether a command of this key waits here."""
-        return any(command.key == key for command, _ in self._queue)
+    def commands(self):
+        """Return the commands that wait or run."""
+        running = [run.command for run in self._runs if not run.abandoned]
+        return [command for command, _ in self._queue] + running
 
     def submit(self, command, handler):
         """Queue a command for its handler; return None, or the outcome if there is no room."""
         if handler.when_busy == "replace":
-            self._replace(handler.name)
+            sentence = "a newer %s replaced it" % handler.name
+            self._withdraw(lambda other: other.name == command.name, sentence)
         elif handler.when_busy == "reject" and not self._free(handler):
             return refuse(command, "busy", "%s is running already" % handler.name)
-        if len(self._queue) >= self._limits["queue"]:
+        if self.room <= 0:
             return refuse(command, "busy", "the queue is full (%d commands)" % len(self._queue))
         self._queue.append((command, handler))
         self.wake()
         return None
+
+    def cancel(self, key):
+        """End the command of this key if it waits or runs here."""
+        self._withdraw(lambda command: command.key == key, "the cloud took it back")
 
     def wake(self):
         """Have the runner look at its queue and at the clock again."""
@@ -125,14 +128,14 @@ class Runner:
                 return run
         return None
 
-    def _replace(self, name):
-        for entry in [entry for entry in self._queue if entry[1].name == name]:
+    def _withdraw(self, fits, sentence):
+        for entry in [entry for entry in self._queue if fits(entry[0])]:
             self._queue.remove(entry)
-            self._done(refuse(entry[0], "cancelled", _SENTENCES["cancelled"] % name))
-        run = self._find(name)
-        if run and not run.stop:
-            run.tell("cancelled", self._clock.ticks())
-            self.wake()
+            self._done(refuse(entry[0], "cancelled", sentence))
+        for run in self._runs:
+            if fits(run.command) and not run.stop:
+                run.tell("cancelled", sentence, self._clock.ticks())
+                self.wake()
 
     def _go_through(self):
         # The queue in its order: what is too late is answered, what can start starts. The clock
@@ -176,7 +179,7 @@ class Runner:
         if not hasattr(result, "send"):
             return self._judge(run, result)
         self._runs.append(run)
-        run.follow(self._accompany(run, result))
+        run.task = asyncio.create_task(self._accompany(run, result))
         return None
 
     async def _accompany(self, run, coroutine):
@@ -211,21 +214,18 @@ class Runner:
 
     def _judge(self, run, result):
         # A value that came too late is told, but the command has not succeeded.
-        left, status = run.left_ms(self._clock.ticks())
-        if run.stop:
-            left, status = 0, run.stop
+        run.entered = False  # nothing is left to cancel
+        run.check(self._clock.ticks())
         try:
             check_json(result)
         except ValueError as e:
             return refuse(run.command, "failed", "the handler's result can't be sent: %s" % e)
-        if left is not None and left <= 0:
-            return refuse(
-                run.command, status, _SENTENCES[status] % run.handler.name, late_result=result
-            )
+        if run.stop:
+            return refuse(run.command, run.stop, run.why, late_result=result)
         return Outcome(run.command, "succeeded", result)
 
     def _stopped(self, run):
-        return refuse(run.command, run.stop, _SENTENCES[run.stop] % run.handler.name)
+        return refuse(run.command, run.stop, run.why)
 
     def _watch(self, run):
         now = self._clock.ticks()

@@ -1,6 +1,7 @@
 """One life of a connection: dial, open, serve, lose. And how long to wait before the next."""
 
 import asyncio
+import gc
 import random
 from errno import EACCES, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EIO, ETIMEDOUT
 
@@ -9,6 +10,9 @@ from micropython import const
 from . import log
 
 _ANSWER_MS = const(10000)
+
+# What a cloud sees of the beginning and of the end of a message that is too large.
+_HEAD = const(512)
 
 _FIRST_RETRY_MS = const(500)
 _SHORTEST_MS = const(1000)
@@ -82,11 +86,16 @@ class Backoff:
 class Session:
     """What a cloud's coroutines get: requests, subscriptions and the clock of one connection."""
 
-    def __init__(self, number, transport, cloud, clock, deliver, proved):
+    def __init__(self, number, transport, cloud, clock, intake, proved):
         self.number = number
+        self.dialled = False  # the broker has taken the log-in
         self.clock = clock
-        self.deliver = deliver
-        self.proved = proved  # for the cloud to call at each round trip some seconds after opening
+        # Handed in as functions, so that a cloud knows none of the agent's parts.
+        self.deliver = intake.admit  # takes a Command; returns whether it is new
+        self.room = intake.room  # returns how many more would find room
+        self.working = intake.working  # returns the cloud's commands that wait or run
+        self.proved = proved  # to be called at each round trip some seconds after opening
+        self.publish = transport.publish  # (topic, payload)
         self._transport = transport
         self._cloud = cloud
         self._pending = {}
@@ -136,7 +145,7 @@ class Session:
     def send(self, topic, payload, key, answered):
         """Publish a request; `answered(answer)` is called when its Answer comes."""
         self._pending[key] = answered
-        self._transport.publish(topic, payload)
+        self.publish(topic, payload)
 
     def forget(self, key):
         """Wait no longer for the answer to a request."""
@@ -144,6 +153,7 @@ class Session:
 
     async def _open(self, opened):
         await self._transport.connect(self._cloud.endpoint())
+        self.dialled = True
         self.spawn(self._transport.serve())
         self.spawn(self._read())
         await self._cloud.open(self)
@@ -159,13 +169,19 @@ class Session:
                     if answered:
                         answered(item)
                 else:
-                    self.deliver(item)
+                    item = self._cloud.verify(self, item)
+                    if item:
+                        self.deliver(item)
             # Only now: what was not delivered must come again.
             self._transport.accept(receipt)
 
     def _decode(self, topic, payload):
         try:
             return self._cloud.decode(topic, payload)
+        except MemoryError:
+            # As if it were over limits.payload, which is what it is for this heap.
+            gc.collect()
+            return self._cloud.decode(topic, (payload[:_HEAD], payload[-_HEAD:]))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             log.warning("session: a message on %s makes no sense (%s)", topic, e)
             return ()

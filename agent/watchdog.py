@@ -5,7 +5,6 @@ time. It starts after the first session that proved itself, so that a board whic
 online can be mended, and not at all while the file `hold` is there: it can't be stopped again.
 """
 
-import asyncio
 import os
 
 from micropython import const
@@ -17,7 +16,7 @@ try:
 except ImportError:
     machine = None  # a host has none
 
-# How often to look: well within the hardware's patience, and seldom where there is none.
+# How often to look: well within the hardware's patience, and seldom where none is used.
 _LOOK_MS = const(2000)
 _SELDOM_MS = const(30000)
 
@@ -29,25 +28,28 @@ class Watchdog:
     """
 
     def __init__(self, settings, limits, clock, runner, reset):
-        self._timeout_ms = settings["timeout_ms"]
-        self._offline_ms = settings["offline_s"] * 1000
+        # 0 where there is no hardware, or none is wanted.
+        self._timeout_ms = settings["timeout_ms"] if hasattr(machine, "WDT") else 0
+        self._offline_s = settings["offline_s"]
         self._abandoned = limits["abandoned"]
         self._clock = clock
         self._runner = runner
         self._reset = reset
         self._hardware = None
-        self._started = asyncio.Event()
         self._round = -1
         self._contact = clock.ticks()
 
     def healthy(self):
         """Note that a session has proved itself; the first time starts the hardware."""
         self._contact = self._clock.ticks()
-        if self._hardware or not self._timeout_ms or not hasattr(machine, "WDT") or _held():
+        if self._hardware or not self._timeout_ms:
             return
-        self._hardware = machine.WDT(timeout=self._timeout_ms)
-        self._started.set()
-        log.info("watchdog: started, %d ms", self._timeout_ms)
+        try:
+            os.stat("hold")
+            log.warning("watchdog: not started, the file hold is there")
+        except OSError:
+            self._hardware = machine.WDT(timeout=self._timeout_ms)
+            log.info("watchdog: started, %d ms", self._timeout_ms)
 
     def feed(self):
         """Feed the hardware, before something that is known to block."""
@@ -57,27 +59,12 @@ class Watchdog:
     async def run(self):
         """Look again and again, for ever."""
         while True:
-            if self._hardware:
-                await self._clock.sleep_ms(_LOOK_MS)
-            else:
-                await self._clock.wait(self._started, _SELDOM_MS)
-            self._look()
-
-    def _look(self):
-        if self._runner.stuck > self._abandoned:
-            self._reset("%d handlers ignore their cancellation" % self._runner.stuck)
-        if self._offline_ms and self._clock.ticks() - self._contact >= self._offline_ms:
-            self._reset("no cloud for %d s" % (self._offline_ms // 1000))
-        if self._runner.rounds != self._round:
-            self._round = self._runner.rounds
-            self.feed()
-        self._runner.wake()
-
-
-def _held():
-    try:
-        os.stat("hold")
-    except OSError:
-        return False
-    log.warning("watchdog: not started, the file hold is there")
-    return True
+            await self._clock.sleep_ms(_LOOK_MS if self._timeout_ms else _SELDOM_MS)
+            if self._runner.stuck > self._abandoned:
+                self._reset("%d handlers ignore their cancellation" % self._runner.stuck)
+            if self._offline_s and self._clock.ticks() - self._contact >= self._offline_s * 1000:
+                self._reset("no cloud for %d s" % self._offline_s)
+            if self._runner.rounds != self._round:
+                self._round = self._runner.rounds
+                self.feed()
+            self._runner.wake()

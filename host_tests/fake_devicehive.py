@@ -2,8 +2,23 @@
 
 import json
 
-from agent.clock import format_iso8601
+from agent.clock import format_iso8601, parse_iso8601
 from host_tests.fake_transport import FakeTransport
+
+_ORDER = (
+    "action requestId id command timestamp lastUpdated userId deviceId networkId deviceTypeId "
+    "parameters lifetime status code error result"
+).split()
+
+
+def _written(value):
+    # As the server writes it: without blanks, and in an order that MicroPython does not keep.
+    if isinstance(value, list):
+        return "[" + ",".join([_written(item) for item in value]) + "]"
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    keys = sorted(value, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+    return "{" + ",".join(['"%s":%s' % (key, _written(value[key])) for key in keys]) + "}"
 
 
 class FakeDeviceHive:
@@ -24,8 +39,14 @@ class FakeDeviceHive:
         self.silent = []  # actions that get no answer
         self.forgotten = []  # ids whose updates get no answer
         self.refused = {}  # action: (code, error)
+        self.forgives = []  # actions after which nothing is refused any more
+        self.unstored = []  # commands that were pushed before they can be found
+        self.dropped = False  # the subscription to commands is gone
+        self.starved = False  # another client's subscription takes the pushes
+        self.exclusive = False  # `start` and `end` of a list, as in server 3.5
         self.record = None  # the device as it was saved
         self._last_id = 0
+        self._lists = 0
 
     def server_ms(self):
         """Return the server's time."""
@@ -34,7 +55,6 @@ class FakeDeviceHive:
     def insert(self, name, parameters=None, lifetime=None, **fields):
         """Insert a command and push it; return its id. `fields` take the place of the server's."""
         entry = self.entry(name, parameters, lifetime, **fields)
-        self.commands.append(entry)
         self.push(entry)
         return entry["id"]
 
@@ -45,14 +65,14 @@ class FakeDeviceHive:
         entry = {
             "id": self._last_id,
             "command": name,
-            "parameters": parameters,
-            "lifetime": lifetime,
             "timestamp": now,
             "lastUpdated": fields.get("timestamp", now),
             "userId": 1,
             "deviceId": self.device,
             "networkId": 1,
             "deviceTypeId": 1,
+            "parameters": parameters,
+            "lifetime": lifetime,
             "status": None,
             "result": None,
         }
@@ -60,11 +80,26 @@ class FakeDeviceHive:
         return entry
 
     def push(self, entry):
-        """Push a command to the device, if it is connected."""
-        if self.transport.connected:
-            topic = "dh/command/1/1/%s/%s" % (self.device, entry["command"])
-            frame = {"action": "command/insert", "command": entry, "subscriptionId": 1}
-            self.transport.push(topic, json.dumps(frame).encode())
+        """Keep a command and push it to the device, if it is connected."""
+        if entry not in self.commands:
+            self.commands.append(entry)
+        self.spoof(entry)
+
+    def spoof(self, entry, event="command/insert"):
+        """Push a command that the server knows nothing of, as any client of the broker can."""
+        if self.transport.connected and not self.starved:
+            level = "command" if event == "command/insert" else "command_update"
+            topic = "dh/%s/1/1/%s/%s" % (level, self.device, entry["command"])
+            frame = {"action": event, "command": entry, "subscriptionId": 1}
+            self.transport.push(topic, _written(frame).encode())
+
+    def update(self, id, status, result=None):
+        """Update a command as any client may, and push that, too: also to whoever did it."""
+        for entry in self.commands:
+            if entry["id"] == id:
+                entry.update({"status": status, "result": result})
+                entry["lastUpdated"] = format_iso8601(self.server_ms() + 1)
+                self.spoof(entry, "command/update")
 
     def statuses(self):
         """Return {command id: [statuses reported]}."""
@@ -87,9 +122,11 @@ class FakeDeviceHive:
             code, error = self.refused[action]
             reply.update({"status": "error", "code": code, "error": error})
         else:
+            if action in self.forgives:
+                self.refused.clear()
             reply.update(getattr(self, "_" + action.replace("/", "_"))(frame))
         client = self.transport.endpoints[-1]["client_id"]
-        return [("dh/response/%s@%s" % (action, client), json.dumps(reply).encode())]
+        return [("dh/response/%s@%s" % (action, client), _written(reply).encode())]
 
     def _server_info(self, frame):
         return {"info": {"serverTimestamp": format_iso8601(self.server_ms())}}
@@ -106,7 +143,9 @@ class FakeDeviceHive:
         return {"device": self.record}
 
     def _device_save(self, frame):
-        self.record = frame["device"]
+        # What is left out stays, but for the data: that is wiped.
+        self.record = dict(self.record or {}, data=None)
+        self.record.update(frame["device"])
         return {}
 
     def _notification_insert(self, frame):
@@ -114,15 +153,32 @@ class FakeDeviceHive:
         self.notifications.append((content["notification"], content["parameters"]))
         return {}
 
+    def _subscription_list(self, frame):
+        subscribed = "dh/command/" in "".join(self.transport.topics)
+        entry = {"subscriptionId": 1, "type": frame["type"], "deviceId": self.device}
+        return {"subscriptions": [entry] if subscribed and not self.dropped else []}
+
+    def _command_get(self, frame):
+        for entry in self.commands:
+            if entry["id"] == frame["commandId"] and entry not in self.unstored:
+                return {"command": entry}
+        error = "Command with id = %d not found" % frame["commandId"]
+        return {"status": "error", "code": 404, "error": error}
+
     def _command_list(self, frame):
-        found = [one for one in self.commands if one["timestamp"] >= frame["start"]]
-        return {"commands": found[: frame["take"]]}
+        found = [one for one in self.commands if one not in self.unstored]
+        start, end = frame["start"], frame.get("end", "9")
+        if self.exclusive:
+            found = [one for one in found if start < one["timestamp"] < end]
+        found = [one for one in found if start <= one["timestamp"] <= end]
+        # No order that holds, but for a moment's commands; what is cut off is cut off before any.
+        self._lists += 1
+        if self._lists % 2 or parse_iso8601(frame.get("end", start)) - parse_iso8601(start) < 3:
+            found.reverse()
+        return {"commands": found[frame["skip"] :][: frame["take"]]}
 
     def _command_update(self, frame):
         id, update = frame["commandId"], frame["command"]
         self.updates.append((id, update["status"], update["result"]))
-        for entry in self.commands:
-            if entry["id"] == id:
-                entry.update(update)
-                entry["lastUpdated"] = format_iso8601(self.server_ms() + 1)
+        self.update(id, update["status"], update["result"])
         return {}

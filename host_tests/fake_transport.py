@@ -18,6 +18,7 @@ class FakeTransport:
         self._inbox = []
         self._arrived = asyncio.Event()
         self._error = None
+        self.limit = 8192
         self.refusals = []  # errors that the next calls of `connect` raise
         self.endpoints = []
         self.topics = []
@@ -50,7 +51,12 @@ class FakeTransport:
         """Every message is acknowledged at once."""
 
     def push(self, topic, payload, receipt=None):
-        """Have the agent receive a message; `receipt` stands for a QoS 1 packet id."""
+        """Have the agent receive a message; `receipt` stands for a QoS 1 packet id.
+
+        Of one over the limit it gets the first and the last 512 bytes, as from the real one.
+        """
+        if len(payload) > self.limit:
+            payload = payload[:512], payload[512:][-512:]
         self._inbox.append((topic, payload, receipt))
         self._arrived.set()
 

@@ -9,8 +9,10 @@ P2  It is not started at or after timestamp + lifetime, as far as the board coul
     future, or a server whose clock steps back, leaves lifetime after the receipt in this life.
 P3  What reached the board is answered, with one outcome. Where the promise ends:
     - the cloud forgot the command (120 s after its insertion) before the board could tell it
-    - the board was reset before the start, and the cloud did not give the command again: it had
-      forgotten it, could not list, or had more than one list holds
+    - the board was reset before the start, and the cloud had forgotten the command
+    - a push is a hint, unless `verify` is off, and a list may have to come again when the board has
+      room: what the cloud forgot meanwhile did not reach the board
+    - the cloud took the command back
     - the cloud refused the update for good (404), or the outbox was full
     - the timestamp is at or below the journal's floor
     - the file system refused the outcome: then a reset may make a second one (P1 before P3)
@@ -24,7 +26,6 @@ from collections import defaultdict
 from agent.clock import parse_iso8601
 from agent.journal import _digest
 
-LISTED = 20  # commands in one answer to command/list
 STARTS = {"again": 3}  # of one command, where that is not once
 
 
@@ -39,6 +40,7 @@ class Fact:
         self.received = {}  # number of the life: when it first reached the board
         self.starts = []
         self.ahead = False  # its timestamp lay in the board's future
+        self.hinted = False  # the board was told of it
         self.excuse = None
 
     def __repr__(self):
@@ -53,6 +55,7 @@ class Ledger:
         self._clock = clock
         self.facts = {}  # (id, timestamp): Fact
         self.limits = {}
+        self.verify = True
         self.fresh = []  # what reached the board a moment ago
         self.told = []  # (server's time, ticks) of the last server/info answered in this life
         self.sent = defaultdict(list)  # command id: outcomes, each as text
@@ -81,18 +84,20 @@ class Ledger:
 
     def heard(self, life, topic, frame, cloud):
         """Take note of a message that reached the board."""
+        if topic.startswith("dh/command_update/"):
+            return
         if topic.startswith("dh/command/"):
-            self._reached(life, frame["command"])
+            self._hinted(frame["command"])
         elif frame["status"] != "success":
             return
         elif frame["action"] == "server/info":
             self._time_told(parse_iso8601(frame["info"]["serverTimestamp"]))
+        elif frame["action"] == "command/get":
+            self._hinted(frame["command"])
         elif frame["action"] == "command/list":
             for entry in frame["commands"]:
-                if entry["status"] is None:
-                    self._reached(life, entry)
-            whole = len(frame["commands"]) < LISTED
-            self._excuse_unlisted(life, lambda fact: whole and cloud.surely_holds(fact.id))
+                self._hinted(entry)
+            self._excuse_forgotten(life, cloud)
 
     def answered(self, id, update):
         """Take note of an outcome that the board sent, whether or not it was taken."""
@@ -105,7 +110,10 @@ class Ledger:
             if self.local[life.number, command.id] > 1:
                 self.breach("P1: %s started twice", command.id)
             return
-        fact = self.facts[command.id, command.timestamp]
+        fact = self.facts.get((command.id, command.timestamp))
+        if fact is None:
+            self.breach("P1: started, though nobody inserted it: %s", command.id)
+            return
         fact.starts.append((life.number, self.now))
         if len(fact.starts) > STARTS.get(fact.kind, 1):
             if self._crowd_from_the_future(fact):
@@ -118,10 +126,11 @@ class Ledger:
     def judge(self, cloud):
         """Look at P3 once all is over."""
         for id in {id for id, _ in self.facts}:
-            facts = [fact for (one, _), fact in self.facts.items() if one == id and fact.received]
+            late = not cloud.surely_holds(id)
+            facts = [fact for (one, _), fact in self.facts.items() if one == id]
+            facts = [fact for fact in facts if fact.received or (fact.hinted and not late)]
             due = [fact for fact in facts if not fact.excuse]
             excused = id in self.crowded_out or id in cloud.refused_for_good
-            late = not cloud.surely_holds(id)
             if due and not excused and not (cloud.accepted[id] or (late and self.sent[id])):
                 self.breach("P3: not answered: %r, sent %r", due, self.sent[id])
 
@@ -153,30 +162,42 @@ class Ledger:
         self.told = [one for one in self.told[-1:] if one[1] == self.now]
         self.told.append((server, self.now))
 
-    def _reached(self, life, entry):
-        fact = self.facts[entry["id"], parse_iso8601(entry["timestamp"])]
+    def _hinted(self, entry):
+        fact = self.facts.get((entry["id"], parse_iso8601(entry["timestamp"])))
+        if fact:
+            fact.hinted = True
+
+    def admitted(self, life, command):
+        """Take note of a command that the agent takes in."""
+        fact = self.facts.get((command.id, command.timestamp))
+        if fact is None or command.withdrawn:
+            return
         fact.received.setdefault(life.number, self.now)
         server, ticks = self.told[-1]
         fact.ahead |= fact.timestamp > server + self.now - ticks
         if self.sent[fact.id] and self._crowd_from_the_future(fact):
             self.unsure.add(fact.id)
-        self.fresh.append((fact, (entry["deviceId"], fact.id, fact.timestamp)))
+        self.fresh.append((fact, command.key))
 
     def excuse_hidden(self, board):
         """Take note of which commands that have just come were hidden by the journal's floor."""
         for fact, key in self.fresh:
-            kept = board._runner.holds(key) or board._journal._find(_digest(key)) is not None
-            if fact.timestamp <= board._journal._floor and not kept:
+            waits = any(command.key == key for command in board._runner.commands())
+            kept = waits or board._journal._find(_digest(key)) is not None
+            hidden = fact.timestamp <= board._journal._floor or self._crowd_from_the_future(fact)
+            if hidden and not kept:
                 fact.excuse = "below the floor"
         self.fresh.clear()
 
-    def not_listed(self, life):
-        """Take note that the board asked for the commands, and the cloud failed."""
-        self._excuse_unlisted(life, lambda fact: False)
+    def withdrawn(self, id):
+        """Take note that the cloud took a command back."""
+        for (one, _), fact in self.facts.items():
+            if one == id:
+                fact.excuse = "the cloud took it back"
 
-    def _excuse_unlisted(self, life, listed):
+    def _excuse_forgotten(self, life, cloud):
         for fact in self.facts.values():
             told = self.sent[fact.id] and fact.id not in self.unsure
             waited = fact.received and not fact.starts and not told
-            if waited and life.number not in fact.received and not listed(fact):
+            if waited and life.number not in fact.received and not cloud.surely_holds(fact.id):
                 fact.excuse = "the cloud gave it no second time"

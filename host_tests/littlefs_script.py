@@ -105,7 +105,8 @@ def live(happened, commands):
 def examine(happened):
     """Return what is wrong with the journal as it is found after the cut, or None."""
     kept = journal()
-    outcomes, running = kept.load()
+    slots, running = kept.load()
+    outcomes = [kept.outcome(slot) for slot in slots]
     last, number = happened[-1] if happened else ("nothing", 0)
     ran = [n for step, n in happened if step == "started"]
     for one in ran:

@@ -24,6 +24,8 @@ class Rig:
         self.settings = {"device": {"id": "dev-1"}, "devicehive": DEVICEHIVE}
         self.settings["journal"] = "full" if folder else "off"
         self.settings.update(settings)
+        limits = self.settings.get("limits", {})
+        self.transport.limit = limits.get("payload", self.transport.limit)
         self.program = program
         self.folder = folder
         self.board = self._board()

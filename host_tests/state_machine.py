@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import agent.agent
 from agent import Agent, journal, log
 from agent.clock import format_iso8601, parse_iso8601
+from agent.intake import Intake
 from host_tests.ledger import Ledger
 from host_tests.power import Disk, Life, PowerCut
 from host_tests.rig import DEVICEHIVE
@@ -72,7 +73,7 @@ STEPS_MS = (-3600000, -20000, -1000, -1, 1, 1000, 20000, 3600000)
 TIMES = (1, 1, 1, 4)
 RESTART_MS = 700  # after which a board is online if nothing is in its way
 FAULTS = ("silent", "unanswered", 401, 404, 500)
-ACTIONS = ("command/update", "command/update", "command/list", "server/info")
+ACTIONS = ("command/update", "command/update", "command/get", "command/list", "server/info")
 
 spans = st.sampled_from(SPANS_MS)
 indices = st.integers(0, 1000)
@@ -92,20 +93,25 @@ class Machine(RuleBasedStateMachine):
         self.clock = Time()
         self.disk = Disk()
         self.ledger = Ledger(self.clock)
-        self.cloud = Cloud(self.clock, self.ledger.answered, self._not_listed)
+        self.cloud = Cloud(self.clock, self.ledger.answered)
         self.entries = []
         self.held = []
+        self.strangers = 0
         self.life = Life(0)
         self.ill = self.full = 0  # steps until the cloud and the file system are well again
         journal.open, journal.os = self.disk.open, self.disk
+        agent.agent.Intake = self._intake
         # A collection costs a host more than all else here.
         agent.agent.gc = SimpleNamespace(collect=lambda: None)
 
-    @initialize(limits=st.sampled_from((ROOMY, TIGHT)))
-    def begin(self, limits):
+    @initialize(
+        limits=st.sampled_from((ROOMY, TIGHT)), verify=st.sampled_from((True, True, False))
+    )
+    def begin(self, limits, verify=True):
         """Switch the board on."""
-        self.settings = {"device": {"id": "dev-1"}, "devicehive": DEVICEHIVE, "limits": limits}
-        self.ledger.limits = limits
+        own = dict(DEVICEHIVE, verify=verify)
+        self.settings = {"device": {"id": "dev-1"}, "devicehive": own, "limits": limits}
+        self.ledger.limits, self.ledger.verify = limits, verify
         self._start()
 
     # What a person and the cloud do
@@ -160,6 +166,24 @@ class Machine(RuleBasedStateMachine):
         """Push a command once more, however old it is."""
         self.cloud.push(self.entries[-1 - index % len(self.entries)])
         self._settle()
+
+    @precondition(lambda self: self.ledger.verify)
+    @rule(kind=st.sampled_from(KINDS))
+    def spoof(self, kind):
+        """Have a stranger push what the server knows nothing of."""
+        self.strangers -= 1
+        self.cloud.spoof(self.cloud.entry(kind, 300, id=self.strangers))
+        self._settle()
+
+    @precondition(lambda self: self.entries)
+    @rule(index=indices)
+    def withdraw(self, index):
+        """Take a command back."""
+        id = self.entries[-1 - index % min(len(self.entries), 8)]["id"]
+        if self.cloud.holds(id):
+            self.ledger.withdrawn(id)
+            self.cloud.withdraw(id)
+            self._settle()
 
     @precondition(lambda self: self.held)
     @rule(order=st.randoms(use_true_random=False))
@@ -254,7 +278,7 @@ class Machine(RuleBasedStateMachine):
             self.loop.close()
             log.sink, log.level = log._print, log.INFO
             del journal.open
-            journal.os, agent.agent.gc = os, gc
+            journal.os, agent.agent.gc, agent.agent.Intake = os, gc, Intake
 
     def _get_better(self):
         self.ill, self.full = self.ill - 1, self.full - 1
@@ -267,18 +291,25 @@ class Machine(RuleBasedStateMachine):
         self.cloud.heal()
         self.link.refusals = []
         self.disk.full = self.disk.cut_in = None
-        for _ in range(1000):
-            if self._idle():
-                break
-            self._advance(15000)
+        self._come_to_rest()
+        # The safety net's round, for what no push has brought.
+        self._advance(65000)
+        self._come_to_rest()
         self.ledger.judge(self.cloud)
         self._ask_once_more()
         self.contract_holds()
 
+    def _come_to_rest(self):
+        for _ in range(1000):
+            if self._idle():
+                return
+            self._advance(15000)
+
     def _idle(self):
         board = self.board
         done = all(task.done() for task in self.local)
-        return board.online and board._runner.idle and board._outbox.empty and done
+        quiet = board._intake.idle and not board._cloud.behind and not board._runner._runs
+        return board.online and quiet and done
 
     def _ask_once_more(self):
         if not self._idle():
@@ -286,6 +317,8 @@ class Machine(RuleBasedStateMachine):
         # The floor hides what is older: a server whose clock stepped back has to catch up.
         behind = self.board._journal._floor + 1 - self.cloud.server_ms()
         self.cloud.stepped_ms += max(behind, 0)
+        # And the board has to learn of it: what seems to be of the future may be hidden, too.
+        self._advance(65000)
         entry = self.cloud.entry("plain")
         self._deliver(entry, "push")
         if [one["status"] for one in self.cloud.accepted[entry["id"]]] != ["succeeded"]:
@@ -345,8 +378,11 @@ class Machine(RuleBasedStateMachine):
                 if task.done() and not task.cancelled():
                     task.exception()
 
-    def _not_listed(self):
-        self.ledger.not_listed(self.life)
+    def _intake(self, *parts):
+        intake, life = Intake(*parts), self.life
+        admit = intake.admit
+        intake.admit = lambda command: (self.ledger.admitted(life, command), admit(command))[1]
+        return intake
 
     def _heard(self, topic, payload):
         self.ledger.heard(self.life, topic, json.loads(payload), self.cloud)

@@ -80,7 +80,7 @@ class Place:
         argv = [sys.executable, "-m", "tools", "hub", "--json", *ports[:2]]
         self.hub = Child(argv, cwd=ROOT)
         facts = json.loads(self.hub.await_line(r"^\{.*\}$", 20)[0])
-        self.rest = facts["rest"]
+        self.rest, self.websocket = facts["rest"], facts["websocket"]
         self.facts = {name: facts[name] for name in ("mqtt_port", "http_port")}
 
     def settings(self, **own):
@@ -209,7 +209,9 @@ def test_telemetry_reaches_the_cloud(place):
             return await rest._call("GET", "device/dev-1/notification")
 
     found = asyncio.run(told())
-    assert [(one["notification"], one["parameters"]) for one in found] == [("told", {"c": 21.5})]
+    told_of = {one["notification"]: one["parameters"] for one in found}
+    assert told_of["told"] == {"c": 21.5}
+    assert set(told_of["online"]) == {"version", "reset", "free"}
 
 
 def test_p3_a_command_over_the_limit_is_answered_too_large(place):

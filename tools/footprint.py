@@ -21,7 +21,7 @@ _PATIENCE_S = 30
 # What the budget leaves out of agent/: loaded only where the owner asks for it.
 _OPTIONAL = ("agent/extras/", "agent/standard/")
 _CLOUDS = "agent/clouds/"
-_COUNTED_CLOUDS = ("__init__.py", "devicehive.py")
+_COUNTED_CLOUDS = ("__init__", "devicehive")
 
 
 class File(NamedTuple):
@@ -54,7 +54,7 @@ class Memory(NamedTuple):
 def counted(name: str) -> bool:
     """Whether a file of agent/ is of the core, DeviceHive or the transport."""
     if name.startswith(_CLOUDS):
-        return name.removeprefix(_CLOUDS) in _COUNTED_CLOUDS
+        return name.removeprefix(_CLOUDS).startswith(_COUNTED_CLOUDS)
     return not name.startswith(_OPTIONAL)
 
 

@@ -5,21 +5,22 @@ server (devicehive-java-server) were seen to do where that differs:
 
 - a client id can't be taken over and a lost one may stay locked, so each session has a fresh one
 - only a native SUBSCRIBE brings commands; `command/subscribe` over MQTT is never answered
-- pushes are QoS 0 and nothing is kept for an absent client, so after a loss commands are listed
+- pushes are QoS 0 and nothing is kept for an absent client, so commands are listed, too
 - the server keeps a command for 120 s after it was inserted or updated, and never enforces its
   lifetime; an update for one that it has forgotten gets no answer
+- the server can be gone while its broker still answers pings, and a subscription can be dead
 """
 
 import json
 import os
-from errno import EACCES, EIO, ETIMEDOUT
+from errno import EACCES, EIO
 
 from micropython import const
 
-from .. import log
-from ..clock import format_iso8601, parse_iso8601
-from ..command import Command
+from .. import birth, log
+from ..clock import parse_iso8601
 from ..session import Answer
+from .devicehive_commands import RETENTION_MS, Commands, after, read, read_too_large
 
 SETTINGS = {
     "host": (str, None),
@@ -32,40 +33,38 @@ SETTINGS = {
     "network_id": (int, 0),
     "device_type_id": (int, 0),
     "keepalive": (int, 60),
+    "verify": (bool, True),
+    "presence": (bool, True),
 }
 
 _REQUEST = "dh/request"
 
 # What may be subscribed before a log-in by token, and what is wanted after either log-in.
 _LOG_IN = ("token/refresh", "authenticate")
-_ACTIONS = ("server/info", "device/get", "device/save", "command/list", "command/update")
-
-_RETENTION_MS = const(120000)
-
-# The server's time of a command and ours of a loss may differ by this much.
-_SLACK_MS = const(5000)
-_LISTED = const(20)
+_ACTIONS = (
+    "server/info",
+    "device/get",
+    "device/save",
+    "subscription/list",
+    "command/get",
+    "command/list",
+    "command/update",
+)
 
 _PROVE_MS = const(5000)
 _ASK_MS = const(60000)
+# While pushes go astray: another client's subscription can swallow them.
+_SHORT_MS = const(10000)
+
+# What is older than this at a round may be forgotten before the next one.
+_LONG_MS = const(50000)
 
 _ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
-# The fields of a command that DeviceHive has and Heed does not use.
-_OWN_FIELDS = ("userId", "networkId", "deviceTypeId", "lastUpdated", "status", "result")
-
-
-def _after(head, name):
-    """Return the number or string that follows a name in the first bytes of a JSON text."""
-    at = head.find(name)
-    rest = head[at + len(name) :].lstrip()
-    end = 1
-    while end < len(rest) and rest[end] not in b',}"':
-        end += 1
-    try:
-        return None if at < 0 else json.loads(rest[: end + (rest[:1] == b'"')])
-    except ValueError:
-        return None
+_HINTS = {
+    401: "check the login or refresh_token; ten wrong passwords lock a user",
+    403: "this user needs the right, and the device's network and type",
+}
 
 
 def check(settings):
@@ -85,18 +84,20 @@ class Cloud:
     """Speaks DeviceHive's MQTT API for one device.
 
     settings: the checked settings; clock: the agent's Clock
+    catalogue: a function that gives what the handlers take, for the device's `data`, or None
     """
 
-    def __init__(self, settings, clock):
+    def __init__(self, settings, clock, catalogue=None):
         self._device = settings["device"]
         self._own = settings["devicehive"]
-        self._remembers = settings["journal"] == "full"
         self._clock = clock
+        self._catalogue = catalogue
         self._client = ""
         self._last_id = 0
-        self._born = None  # the server's time when it was first known
-        self._alive = None  # the same up to when no command can have been missed
-        self._behind = False  # the last list failed: what came before is still to be asked for
+        self._lost = 0  # sessions whose server fell silent
+        self._place = ("+", "+")  # network and type of the device
+        self._renewed = False
+        self._commands = Commands(settings, clock, self._request, self._ask_for)
 
     def endpoint(self):
         """Return where and as whom to connect, with a client id that was never used before."""
@@ -115,6 +116,9 @@ class Cloud:
         if not own["refresh_token"]:
             endpoint["user"] = own["login"]
             endpoint["password"] = own["password"]
+        if own["presence"]:
+            # The server keeps no presence of its own; the broker hands this on for us.
+            endpoint["will"] = self.notice("offline", None)
         return endpoint
 
     async def open(self, session):
@@ -122,63 +126,91 @@ class Cloud:
 
         Raises OSError: EACCES where DeviceHive refuses this user or this device.
         """
+        self._renewed = False
+        self._commands.forget_asked()
         if self._own["refresh_token"]:
             await self._authenticate(session)
         await session.subscribe([self._response(action) for action in _ACTIONS])
         await self._ask_time(session)
         await self._register(session)
-        # The only filter that gets every name, also one with a slash; network and type of a
-        # command are not ours to know.
-        await session.subscribe(["dh/command/+/+/%s/#" % self._device["id"]])
-        await self._catch_up(session)
+        # Names are left open, for a name with a slash has no filter of its own. A server that
+        # fell silent can leave a dead subscription behind that takes every second push from one
+        # of the same spelling, so that the next session spells it otherwise.
+        place = [self._place[n] if self._lost >> n & 1 else "+" for n in (0, 1)]
+        spelled = "%s/%s/%s/#" % (place[0], place[1], self._device["id"])
+        await session.subscribe(["dh/command/" + spelled, "dh/command_update/" + spelled])
+        await self._check_subscription(session)
+        if self._own["presence"]:
+            session.publish(*self.notice("online", birth.record()))
+        await self._commands.catch_up(session)
 
     def decode(self, topic, payload):
         """Return the items in a message: an Answer, or a Command."""
         if isinstance(payload, tuple):
-            return self._too_large(topic, payload[0])
+            return self._too_large(topic, *payload)
+        # The echoes of our own updates, for the most part.
+        if topic.startswith("dh/command_update/") and b'"cancel' not in payload:
+            return ()
         frame = json.loads(payload)
         if topic.startswith("dh/response/"):
             return (self._answer(frame),)
-        if frame["action"] == "command/insert":
-            return (self._command(frame["command"]),)
-        return ()
+        command = read(frame["command"])
+        return (command,) if command.withdrawn == (frame["action"] == "command/update") else ()
+
+    def verify(self, session, command):
+        """Return the command if it may run as it came, or None while the server is asked for it."""
+        return self._commands.check(session, command)
 
     def encode(self, outcome):
         """Return the `command/update` that reports an outcome: topic, payload, key of its answer.
 
         None once the server must have forgotten the command, for then it would be silent.
         """
-        command = outcome.command
-        if outcome.attempts and self._clock.ticks() - outcome.since > _RETENTION_MS:
+        if outcome.attempts and self._clock.ticks() - outcome.since > RETENTION_MS:
             return None
-        update = {"status": outcome.status, "result": outcome.result}
-        key, payload = self._frame(
-            "command/update", deviceId=command.device, commandId=command.id, command=update
-        )
+        key, payload = self._update(outcome.command, outcome.status, outcome.result)
         return _REQUEST, payload, key
 
     def notice(self, name, value):
         """Return the `notification/insert` of a telemetry value: topic, payload."""
         content = {"notification": name, "parameters": value}
-        device = self._device["id"]
-        return _REQUEST, self._frame("notification/insert", deviceId=device, notification=content)[
-            1
-        ]
+        return _REQUEST, self._frame(
+            "notification/insert", deviceId=self._device["id"], notification=content
+        )[1]
+
+    async def renew(self, session):
+        """Log in again, once, where the server has forgotten who we are.
+
+        Raises OSError where only a new session helps.
+        """
+        if self._renewed or not self._own["refresh_token"]:
+            raise OSError(EIO, "DeviceHive has forgotten the log-in")
+        self._renewed = True
+        await self._authenticate(session)
 
     async def keep(self, session):
-        """Ask for the server's time now and then.
-
-        It is the only sign of a server that is gone while the broker still answers pings.
-        """
-        await self._clock.sleep_ms(_PROVE_MS)
+        """See that server and subscription are alive, that long commands are remembered there,
+        and that nothing was missed."""
+        session.spawn(self._commands.follow(session))
+        pause = _PROVE_MS
         while True:
-            await self._ask_time(session)
-            if self._behind:
-                await self._catch_up(session)
-            else:
-                self._alive = self._clock.now_ms()
+            await self._clock.sleep_ms(pause)
+            try:
+                await self._ask_time(session)
+            except OSError:
+                self._lost += 1
+                raise
+            await self._check_subscription(session)
             session.proved()
-            await self._clock.sleep_ms(_ASK_MS)
+            self._hold(session)
+            if not self.behind:
+                await self._commands.catch_up(session)
+            pause = _SHORT_MS if self._commands.missed else _ASK_MS
+
+    @property
+    def behind(self):
+        """Whether commands are known, or feared, to wait at the server."""
+        return self._commands.wanted.is_set()
 
     def _frame(self, action, **fields):
         self._last_id += 1
@@ -186,19 +218,37 @@ class Cloud:
         fields["requestId"] = self._last_id
         return self._last_id, json.dumps(fields)
 
+    def _update(self, command, status, result):
+        update = {"status": status, "result": result}
+        return self._frame(
+            "command/update", deviceId=command.device, commandId=command.id, command=update
+        )
+
     def _response(self, action):
         return "dh/response/%s@%s" % (action, self._client)
 
     async def _request(self, session, action, **fields):
         key, payload = self._frame(action, **fields)
-        return await session.request(_REQUEST, payload, key)
+        answer = await session.request(_REQUEST, payload, key)
+        if answer.code == 401 and action not in _LOG_IN:
+            await self.renew(session)
+            key, payload = self._frame(action, **fields)
+            answer = await session.request(_REQUEST, payload, key)
+        return answer
 
     async def _demand(self, session, action, **fields):
         answer = await self._request(session, action, **fields)
         if not answer.ok:
-            errno = EACCES if answer.code in (401, 403) else EIO
-            raise OSError(errno, "DeviceHive refused %s: %s" % (action, answer.error))
+            sentence = "DeviceHive refused %s: %s" % (action, answer.error)
+            if answer.code in _HINTS:
+                raise OSError(EACCES, "%s (%s)" % (sentence, _HINTS[answer.code]))
+            raise OSError(EIO, sentence)
         return answer.value
+
+    def _ask_for(self, session, command, answered):
+        key, payload = self._frame("command/get", deviceId=command.device, commandId=command.id)
+        session.send(_REQUEST, payload, key, answered)
+        return key
 
     async def _authenticate(self, session):
         await session.subscribe([self._response(action) for action in _LOG_IN])
@@ -214,95 +264,58 @@ class Cloud:
         self._clock.set_ms(said, sent, self._clock.ticks())
 
     async def _register(self, session):
+        # A device that is not there is "access denied" to a client and "not found" to an admin.
+        answer = await self._request(session, "device/get", deviceId=self._device["id"])
+        if answer.code == 413:
+            # Its data is over limits.payload: saved without it, it would be lost.
+            log.warning("devicehive: the device is not saved, for its data is too large to read")
+            return
+        there = answer.value["device"] if answer.ok else {}
+        if not answer.ok and answer.code not in (403, 404):
+            raise OSError(EIO, "DeviceHive refused device/get: %s" % answer.error)
         wanted = {"name": self._device["name"] or self._device["id"]}
         if self._own["network_id"]:
             wanted["networkId"] = self._own["network_id"]
         if self._own["device_type_id"]:
             wanted["deviceTypeId"] = self._own["device_type_id"]
-        # A device that is not there is "access denied" to a client and "not found" to an admin.
-        answer = await self._request(session, "device/get", deviceId=self._device["id"])
-        there = answer.value["device"] if answer.ok else {}
-        if all(there.get(key) == wanted[key] for key in wanted):
-            return
         # To leave `data` out of a save is to wipe it.
-        wanted["data"] = there.get("data")
-        await self._demand(session, "device/save", deviceId=self._device["id"], device=wanted)
+        data = wanted["data"] = there.get("data")
+        if self._catalogue and (data is None or isinstance(data, dict)):
+            wanted["data"] = dict(data or {}, commands=self._catalogue())
+        self._place = [
+            wanted.get(key) or there.get(key) or "+" for key in ("networkId", "deviceTypeId")
+        ]
+        if not there or any(there.get(key) != wanted[key] for key in wanted):
+            await self._demand(session, "device/save", deviceId=self._device["id"], device=wanted)
 
-    async def _catch_up(self, session):
-        # Without a journal that tells what ran, commands from before a reset are left alone.
-        if self._born is None:
-            # With one, all that the server still holds: a sender's own timestamp may be old.
-            self._born = 0 if self._remembers else self._clock.now_ms()
-            self._alive = self._born
-        start = format_iso8601(max(self._born, self._alive - _SLACK_MS))
-        asked = self._clock.now_ms()
-        entries = await self._listed(session, start)
-        self._behind = entries is None
-        if entries is None:
-            return
-        self._alive = asked
-        for entry in entries:
-            # What was updated after it was inserted has been answered.
-            if entry["lastUpdated"] == entry["timestamp"] or not entry["status"]:
-                session.deliver(self._command(entry))
+    async def _check_subscription(self, session):
+        answer = await self._request(session, "subscription/list", type="command")
+        if answer.ok and not any(
+            one.get("deviceId") == self._device["id"] for one in answer.value["subscriptions"]
+        ):
+            raise OSError(EIO, "DeviceHive has dropped the subscription")
 
-    async def _listed(self, session, start):
-        device = self._device["id"]
-        try:
-            answer = await self._request(
-                session, "command/list", deviceId=device, start=start, take=_LISTED
-            )
-        except OSError as e:
-            # An answer over the inbound limit is passed over: no reason to lose the session.
-            if e.errno != ETIMEDOUT:
-                raise
-            answer = Answer(None, 500, None, "no answer")
-        if not answer.ok:
-            log.warning("devicehive: commands can't be listed (%s)", answer.error)
-            return None
-        entries = answer.value["commands"]
-        if len(entries) >= _LISTED:
-            log.warning("devicehive: %d commands or more came meanwhile", _LISTED)
-        return sorted(entries, key=lambda entry: entry["timestamp"])
+    def _hold(self, session):
+        # An update, whatever its status, has the server remember a command for another 120 s.
+        for command in session.working():
+            if self._clock.now_ms() - command.timestamp >= _LONG_MS:
+                session.publish(_REQUEST, self._update(command, "running", None)[1])
 
     def _answer(self, frame):
         code = 200 if frame["status"] == "success" else frame.get("code") or 500
         return Answer(frame["requestId"], code, frame, frame.get("error"))
 
-    def _too_large(self, topic, head):
-        # Only where the id is known to be the command's own, and not one in its parameters.
+    def _too_large(self, topic, head, tail):
         if topic.startswith("dh/response/"):
-            key = _after(head, b'"requestId":')
-            return (Answer(key, 413, None, "the answer is over limits.payload"),)
-        id = _after(head, b'"command":{"id":')
-        if id is None:
+            key = after(head, b'"requestId":')
+            return (Answer(key, 413, head, "the answer is over limits.payload"),)
+        if not topic.startswith("dh/command/"):
+            return ()
+        device = self._device["id"]
+        command = read_too_large(head, b'"command":{"id":', device)
+        if command is None and ('"deviceId":"%s"' % device).encode() in tail:
+            command = read_too_large(tail, b'"id":', device)
+        if command is None:
             log.error("devicehive: a message on %s was too large to be answered", topic)
             return ()
-        entry = {
-            "id": id,
-            "command": "/".join(topic.split("/")[5:]),
-            "parameters": None,
-            "timestamp": _after(head, b'"timestamp":'),
-            "lifetime": None,
-            "deviceId": self._device["id"],
-        }
-        command = self._command(entry)
-        command.refusal = ("too_large", "the command is over limits.payload of this board")
         return (command,)
-
-    def _command(self, entry):
-        timestamp, refusal = entry["timestamp"], None
-        try:
-            timestamp = None if timestamp is None else parse_iso8601(timestamp)
-        except ValueError as e:
-            timestamp, refusal = None, ("rejected", "timestamp: %s" % e)
-        return Command(
-            entry["id"],
-            entry["command"] or "",
-            entry["parameters"],
-            timestamp,
-            entry["lifetime"],
-            device=entry["deviceId"],
-            cloud={field: entry.get(field) for field in _OWN_FIELDS},
-            refusal=refusal,
-        )

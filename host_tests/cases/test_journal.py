@@ -25,7 +25,8 @@ def command(number, timestamp=None):
 def opened(folder, slots=8, mode="full"):
     """Return a journal as after a start, with the outcomes and the commands it found."""
     made = Journal(FakeClock(), folder, slots, mode)
-    return (made,) + made.load()
+    slots, running = made.load()
+    return made, [made.outcome(slot) for slot in slots], running
 
 
 def quiet(function):
@@ -138,6 +139,18 @@ def test_p4_a_timestamp_in_the_future_does_not_shut_out_what_comes_after():
         again, _, _ = opened(folder, 4)
         for journal_ in (kept, again):
             assert not journal_.seen(command(9, MORNING_MS + 5).key)
+
+
+def test_p1_of_a_crowd_from_the_future_none_runs_again():
+    with Scratch() as folder:
+        kept, _, _ = opened(folder, 4)
+        kept._clock.set_ms(MORNING_MS, 0, 0)
+        crowd = [command(number, MORNING_MS + 3600000 + number) for number in range(1, 9)]
+        for one in crowd:
+            kept.started(one, False)
+            kept.ended(Outcome(one, "succeeded"))
+            kept.acknowledged(Outcome(one, "succeeded"))
+        assert all(kept.seen(one.key) for one in crowd)
 
 
 def test_two_commands_of_one_id_and_different_times_are_two():

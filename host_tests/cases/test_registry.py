@@ -71,10 +71,14 @@ def test_options_that_mean_nothing_are_refused_at_registration():
     assert "specification" in refusal(params={"p": (int, 1)})
     assert "specification" in refusal(params={"p": set()})
     assert "specification" in refusal(params={"p": optional(bytes)})
+    assert "specification" in refusal(params={"p": (bool, 0, 1)})
+    assert "specification" in refusal(params={"p": {"a": int}})
     assert "timeout" in refusal(timeout=0)
     assert "timeout" in refusal(timeout="5")
     assert "when_busy" in refusal(when_busy="wait")
     assert "name" in refusal(name="")
+    for key in ("timeuot", "misfit", "durable", "timeout_ms"):
+        assert refusal(**{key: 1}) == key + " is no option of a command"
     assert refusal(timeout=0.5, when_busy="replace", params={}) is None
 
 

@@ -84,7 +84,7 @@ async def test_commands_of_one_name_run_one_after_the_other_in_order():
         await track.clock.advance(1000)
         assert track.events == ["start a", "end a"] * 3
         assert track.statuses() == [(1, "succeeded"), (2, "succeeded"), (3, "succeeded")]
-        assert track.runner.idle
+        assert not track.runner.commands()
 
 
 async def test_different_names_run_side_by_side_up_to_the_limit():
@@ -291,7 +291,7 @@ async def test_p3_an_abandoned_handler_that_comes_back_is_not_answered_twice():
         track.submit(track.handler("stubborn", stubborn(track), timeout=1))
         await track.clock.advance(120000)
         assert track.statuses() == [(1, "timed_out")]
-        assert track.runner.idle
+        assert not track.runner.commands()
 
 
 async def test_a_cancelled_handler_that_returns_in_time_has_its_value_told():
