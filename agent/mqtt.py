@@ -7,8 +7,9 @@ with umqtt.simple 1.3.4 and 1.8.0. Packet formats: MQTT 3.1.1 (OASIS), chapters 
 """
 
 import asyncio
+import gc
 import socket
-from errno import EACCES, ECONNRESET, EIO, ETIMEDOUT
+from errno import EACCES, ECONNABORTED, ECONNRESET, EIO, ETIMEDOUT
 
 import umqtt.simple as umqtt
 from micropython import const
@@ -236,7 +237,14 @@ class MQTTTransport:
 
     async def _log_in(self):
         await self._flush()
-        kind, body, _ = await self._packet()
+        try:
+            kind, body, _ = await self._packet()
+        except OSError as e:
+            if e.errno == ECONNRESET and self._encoder.user:
+                # DeviceHive's broker dies of a wrong password.
+                text = "the broker closed the connection at the log-in: check login and password"
+                raise OSError(ECONNABORTED, text)
+            raise
         if kind != _CONNACK or len(body) != 2:
             raise OSError(EIO, "what answers there is not an MQTT broker")
         code = body[1]
@@ -261,12 +269,18 @@ class MQTTTransport:
             raise self._explained(e)
 
     async def _read(self, size):
-        try:
-            data = await self._stream.readexactly(size)
-        except EOFError:
-            raise OSError(ECONNRESET, "the broker closed the connection")
-        except (OSError, ValueError) as e:
-            raise self._explained(e)
+        return await self._fill(bytearray(size))
+
+    async def _fill(self, data):
+        view, at = memoryview(data), 0
+        while at < len(data):
+            try:
+                size = await self._stream.readinto(view[at:])
+            except (OSError, ValueError) as e:
+                raise self._explained(e)
+            if size == 0:
+                raise OSError(ECONNRESET, "the broker closed the connection")
+            at += size or 0  # None: only TLS had something to read
         self._heard = self._clock.ticks()
         return data
 
@@ -287,8 +301,9 @@ class MQTTTransport:
             byte = (await self._read(1))[0]
             size |= (byte & 0x7F) << shift
             shift += 7
-        if size <= self._limit:
-            return kind, await self._read(size), None
+        room = self._room(size)
+        if room is not None:
+            return kind, await self._fill(room), None
         self.too_large += 1
         log.error("mqtt: a message of %d bytes is not kept, the limit is %d", size, self._limit)
         head = await self._read(min(size, 2 * _PIECE))
@@ -296,6 +311,17 @@ class MQTTTransport:
         while size > _PIECE:
             size -= len(await self._read(min(size - _PIECE, _PIECE)))
         return kind, head, await self._read(size)
+
+    def _room(self, size):
+        # What the heap has no room for, in one piece, is as good as over the limit.
+        try:
+            return bytearray(size) if size <= self._limit else None
+        except MemoryError:
+            gc.collect()
+        try:
+            return bytearray(size)
+        except MemoryError:
+            return None
 
     def _message(self, kind, body, tail):
         size = (body[0] << 8 | body[1]) if len(body) > 1 else len(body)

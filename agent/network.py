@@ -1,6 +1,6 @@
 """The board's network: Wi-Fi up, up again when it is gone, and the time where TLS needs it."""
 
-from errno import EACCES, ECONNREFUSED, ECONNRESET, EIO, ENOTCONN, ETIMEDOUT
+from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EIO, ENOTCONN, ETIMEDOUT
 
 from micropython import const
 
@@ -24,7 +24,7 @@ _LEAVE_MS = const(500)
 _DIALS = const(5)
 
 # Whoever says this was reached.
-_ANSWERS = (EACCES, ECONNREFUSED, ECONNRESET, EIO)
+_ANSWERS = (EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EIO)
 
 
 class Network:

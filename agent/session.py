@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import random
-from errno import EACCES, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EIO, ETIMEDOUT
+from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EIO, ETIMEDOUT
 
 from micropython import const
 
@@ -72,7 +72,8 @@ class Backoff:
 
     def next_ms(self, error):
         """Return the milliseconds to wait after this error."""
-        if error.errno == EACCES:
+        # Closing the connection can be a refusal, too, if it happens again and again.
+        if error.errno == EACCES or (error.errno == ECONNABORTED and self._losses > 2):
             pause = min(_DENIED_MS << min(self._denials, 6), _LONGEST_DENIED_MS)
             self._denials += 1
             return pause + random.randrange(pause // 10)

@@ -55,14 +55,14 @@ class FakeStream:
         self._ended = True
         self._arrived.set()
 
-    async def readexactly(self, size):
-        while len(self._inbox) < size:
-            if self._ended:
-                raise EOFError
+    async def readinto(self, buffer):
+        while not self._inbox and not self._ended:
             self._arrived.clear()
             await self._arrived.wait()
-        data, self._inbox = self._inbox[:size], self._inbox[size:]
-        return data
+        size = min(len(buffer), len(self._inbox))
+        buffer[:size] = self._inbox[:size]
+        self._inbox = self._inbox[size:]
+        return size
 
     def write(self, data):
         self.writes.append(bytes(data))

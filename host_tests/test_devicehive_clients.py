@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from host_tests.place import Place
 from host_tests.processes import Child
-from host_tests.test_end_to_end import Place
 from tools import clients
 from tools.report import Problem
 from tools.rest import REST

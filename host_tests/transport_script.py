@@ -126,7 +126,9 @@ async def talk(link):
     transport.publish("longer/" + "x" * 150, "ü")
     await until(lambda: len(arrived) == 3)
     head, tail = arrived[0][1]
-    print("too large", transport.too_large, len(head), head[:4], len(tail), tail[-4:])
+    print(
+        "too large", transport.too_large, len(head), bytes(head[:4]), len(tail), bytes(tail[-4:])
+    )
     print("whole", [len(payload) for _, payload in arrived[1:]])
     print("waiting for the loss")
     await link.lost()

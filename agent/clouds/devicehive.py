@@ -75,6 +75,8 @@ def check(settings):
         problems.append("device.id: DeviceHive takes letters, digits and dashes, at most 48")
     if not own["refresh_token"] and not (own["login"] and own["password"]):
         problems.append("devicehive: give login and password, or refresh_token")
+    if not 5 <= own["keepalive"] <= 65535:
+        problems.append("devicehive.keepalive: from 5 to 65535 seconds fit")
     if own["tls"] and not own["ca"]:
         problems.append("devicehive.ca: tls needs the file of the authority's certificate")
     return problems

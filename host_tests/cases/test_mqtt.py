@@ -1,7 +1,8 @@
 """The MQTT transport on a scripted stream: its packets, its limits, and how a link is lost."""
 
 import asyncio
-from errno import EACCES, ECONNRESET, EIO, ETIMEDOUT
+import sys
+from errno import EACCES, ECONNABORTED, ECONNRESET, EIO, ETIMEDOUT
 
 from host_tests.fake_link import FakeTLS, Link
 
@@ -57,6 +58,31 @@ async def test_what_is_no_broker_is_said_to_be_none():
     assert errno == EIO and "not an MQTT broker" in text
     assert (await refusal(b""))[0] == ECONNRESET
     assert (await refusal(b"\x20"))[0] == ECONNRESET
+
+
+async def test_a_broker_that_closes_at_the_log_in_may_mean_the_password():
+    errno, text = await refusal(b"", user="u", password="wrong")
+    assert errno == ECONNABORTED and "check login and password" in text
+
+
+async def test_p4_a_message_that_finds_no_room_in_the_heap_is_passed_over():
+    mqtt = sys.modules["agent.mqtt"]
+
+    def crowded(size=0):
+        if size > 1100:
+            raise MemoryError
+        return bytearray(size)
+
+    mqtt.bytearray = crowded
+    try:
+        async with Link(limit=8192) as link:
+            link.stream.feed(b"\x30\xb9\x0a\x00\x01a" + b"x" * 1334 + b"\x30\x04\x00\x01bc")
+            await link.clock.settle()
+            topic, payload, _ = link.messages[0]
+            assert topic == "a" and isinstance(payload, tuple)
+            assert link.messages[1] == ("b", b"c", None)
+    finally:
+        del mqtt.bytearray
 
 
 async def test_p4_a_broker_that_says_nothing_after_connect_is_given_up():

@@ -1,6 +1,6 @@
 """The pause between sessions, and what a lost link is called."""
 
-from errno import EACCES, ECONNREFUSED
+from errno import EACCES, ECONNABORTED, ECONNREFUSED
 
 from agent.session import Answer, Backoff, describe
 
@@ -31,6 +31,15 @@ def test_refused_credentials_are_tried_slowly_from_the_first_time_on():
     assert pauses[0] >= 60000 and pauses[1] >= 120000
     assert all(pause < 4000000 for pause in pauses)
     assert sum(pauses[:9]) > 3 * 3600000
+
+
+def test_a_broker_that_closes_at_each_log_in_is_taken_for_a_refusal_in_the_end():
+    backoff = Backoff()
+    closed = OSError(ECONNABORTED, "closed at the log-in")
+    assert all(backoff.next_ms(closed) < 4000 for _ in range(3))
+    assert backoff.next_ms(closed) >= 60000 and backoff.next_ms(closed) >= 120000
+    backoff.succeeded()
+    assert backoff.next_ms(closed) < 500
 
 
 def test_an_error_is_told_in_words():
