@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import time
 
 from micropython import const
 
 from . import forget, log
+from .boot import Boot, held
 from .clock import Clock
 from .command import Command, Outcome, SettingsError, check_json, refuse
 from .intake import Intake
@@ -23,7 +25,14 @@ _LOOK_MS = const(50)
 # Before a part of the agent that failed is started again.
 _PAUSE_MS = const(1000)
 
+_HELD = const(
+    "agent: not started, the file hold is there: a deploy puts it there and takes it away"
+)
+
 _EVENTS = ("online", "offline", "outcome", "reset")
+
+# Before a board whose program ended by an exception is reset, for a person who may be there.
+_RESET_S = const(10)
 
 # Starts of an idempotent handler for one command, resets included.
 _ATTEMPTS = const(3)
@@ -39,12 +48,13 @@ class Agent:
 
     def __init__(self, source="settings.json", clock=None, transport=None, folder=""):
         self._source = source
-        self._folder = folder
+        self._folder = folder + "/" if folder else ""
         self._transport = transport
         self._registry = Registry()
         self._callbacks = {}
         self._repeats = []
         self._submitted = 0
+        self._boot = None
         self.clock = clock or Clock()
         self.online = False
 
@@ -99,24 +109,52 @@ class Agent:
     def run(self, until=None):
         """Run the agent, for ever, or with until="idle" until it has caught up and answered.
 
-        Settings that can't be used are told in the log; then it returns False. For boards whose
-        program has nothing else to do; others await `start()` in a task of theirs.
+        Settings that can't be used are told in the log; then it returns False, as while a deploy is
+        under way. What else ends it resets the board. For boards whose program has nothing else to
+        do; others await `start()` in a task of theirs.
         """
         if until not in (None, "idle"):
             raise ValueError('until is "idle" or absent, not %r' % (until,))
+        if held(self._folder):
+            log.warning(_HELD)
+            return False
         try:
             asyncio.run(self._until_idle() if until else self.start())
         except SettingsError as e:
             log.error("settings: %s", e)
             return False
+        except KeyboardInterrupt:
+            if self._boot:
+                self._boot.stop()
+            raise
+        except Exception as e:  # noqa: BLE001 - nobody is there to see it
+            self._fall(e)
         return True
 
     async def start(self):
         """Run the agent for ever, beside the owner's other tasks. Raises SettingsError."""
-        self._build()
+        if held(self._folder):
+            log.warning(_HELD)
+        while held(self._folder):
+            await self.clock.sleep_ms(_PAUSE_MS)
+        self._build(False)
         await self._serve()
 
+    def reset(self, reason="asked for"):
+        """Reset the board on purpose, after the callbacks for "reset" were told the reason."""
+        self._reset(reason)
+
     async def _serve(self):
+        try:
+            await self._run_parts()
+        except asyncio.CancelledError:
+            self._boot.stop()
+            raise
+        except Exception as e:
+            self._boot.crashed(e)
+            raise
+
+    async def _run_parts(self):
         self._recover()
         parts = (self._runner.run, self._connect, self._watchdog.run)
         tasks = [asyncio.create_task(self._keep(part)) for part in parts]
@@ -137,7 +175,7 @@ class Agent:
             await self.clock.sleep_ms(_PAUSE_MS)
 
     async def _until_idle(self):
-        self._build()
+        self._build(True)
         task = asyncio.create_task(self._serve())
         while not self.online or self._cloud.behind or not self._intake.idle:
             await self.clock.sleep_ms(_LOOK_MS)
@@ -147,7 +185,7 @@ class Agent:
         except asyncio.CancelledError:
             pass
 
-    def _build(self):
+    def _build(self, brief):
         from . import settings  # only the start needs it
 
         found = self._source if isinstance(self._source, dict) else settings.read(self._source)
@@ -156,7 +194,12 @@ class Agent:
         cloud = settings.load_cloud(checked["cloud"])
         self._cloud = cloud.Cloud(checked, self.clock, self._catalogue)
         forget("settings")
-        path = (self._folder + "/" if self._folder else "") + "journal"
+        self._boot = boot = Boot(self._folder, self.clock, checked["journal"] != "off")
+        boot.begin(brief)
+        if boot.safe:
+            self._registry = Registry()
+            self._registry.closed = "the board runs no handlers after crashes: deploy to it again"
+        path = self._folder + "journal"
         self._journal = journal = Journal(self.clock, path, limits["ids"], checked["journal"])
         self._outbox = Outbox(self.clock, limits, journal)
         self._runner = runner = Runner(self.clock, limits, journal, self._done)
@@ -221,11 +264,25 @@ class Agent:
         self._clock_set.set()
         self._runner.wake()
 
-    def _reset(self, reason):
+    def _reset(self, reason, crash=False):
         log.error("agent: resetting the board: %s", reason)
         self._call("reset", reason)
+        if crash:
+            self._boot.crashed(reason)
+        else:
+            self._boot.stop()
         import machine  # a host has none, and no watchdog there asks for it
 
+        machine.reset()
+
+    def _fall(self, error):
+        log.write_exception(error)
+        import machine
+
+        if not hasattr(machine, "reset"):
+            raise error
+        log.error("agent: resetting the board in %d s; Ctrl-C stops that", _RESET_S)
+        time.sleep(_RESET_S)
         machine.reset()
 
     def _done(self, outcome):
@@ -263,6 +320,7 @@ class Agent:
     def _proven(self):
         self._backoff.succeeded()
         self._watchdog.healthy()
+        self._boot.healthy()
 
     def _opened(self, session):
         self.online = True

@@ -9,12 +9,20 @@ try:
 except ImportError:
     machine = None  # a host has none
 
+# How the last start ended, where that was a crash: told once.
+crash = None
+
 _CAUSES = ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT", "BROWN_OUT")
 
 
 def record():
-    """Return the agent's version, why the board was reset, and the free bytes of its heap."""
-    return {"version": __version__, "reset": reset_cause(), "free": gc.mem_free()}
+    """Return the agent's version, why the board was reset, the free bytes of its heap, a crash."""
+    global crash
+    found = {"version": __version__, "reset": reset_cause(), "free": gc.mem_free()}
+    if crash:
+        found["crash"] = crash
+        crash = None
+    return found
 
 
 def reset_cause():

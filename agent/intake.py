@@ -77,6 +77,8 @@ class Intake:
 
     def _misfit(self, command):
         handler = self._registry.get(command.name)
+        if handler is None and self._registry.closed:
+            return refuse(command, "rejected", self._registry.closed)
         if handler is None:
             names = ", ".join(self._registry.names()) or "none"
             return refuse(

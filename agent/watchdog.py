@@ -2,10 +2,8 @@
 
 The hardware's watchdog is fed by evidence: only when the runner has gone round since the last
 time. It starts after the first session that proved itself, so that a board which never comes
-online can be mended, and not at all while the file `hold` is there: it can't be stopped again.
+online can be mended: it can't be stopped again.
 """
-
-import os
 
 from micropython import const
 
@@ -24,7 +22,7 @@ _SELDOM_MS = const(30000)
 class Watchdog:
     """Looks after a running agent.
 
-    settings: the section `watchdog`; reset(reason): resets the board on purpose
+    settings: the section `watchdog`; reset(reason, crash): resets the board
     """
 
     def __init__(self, settings, limits, clock, runner, reset):
@@ -44,12 +42,8 @@ class Watchdog:
         self._contact = self._clock.ticks()
         if self._hardware or not self._timeout_ms:
             return
-        try:
-            os.stat("hold")
-            log.warning("watchdog: not started, the file hold is there")
-        except OSError:
-            self._hardware = machine.WDT(timeout=self._timeout_ms)
-            log.info("watchdog: started, %d ms", self._timeout_ms)
+        self._hardware = machine.WDT(timeout=self._timeout_ms)
+        log.info("watchdog: started, %d ms", self._timeout_ms)
 
     def feed(self):
         """Feed the hardware, before something that is known to block."""
@@ -61,7 +55,7 @@ class Watchdog:
         while True:
             await self._clock.sleep_ms(_LOOK_MS if self._timeout_ms else _SELDOM_MS)
             if self._runner.stuck > self._abandoned:
-                self._reset("%d handlers ignore their cancellation" % self._runner.stuck)
+                self._reset("%d handlers ignore their cancellation" % self._runner.stuck, True)
             if self._offline_s and self._clock.ticks() - self._contact >= self._offline_s * 1000:
                 self._reset("no cloud for %d s" % self._offline_s)
             if self._runner.rounds != self._round:
