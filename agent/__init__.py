@@ -36,10 +36,12 @@ def __getattr__(name):
     return value
 
 
-def forget(name):
-    """Let go of a module whose work is done; whoever imports it again gets a new one."""
+def borrow(name):
+    """Return a module that has work to do for a moment: its memory goes with the caller's."""
+    module = _load(name)
     sys.modules.pop("agent." + name, None)
     globals().pop(name, None)
+    return module
 
 
 def _load(module):

@@ -6,8 +6,7 @@ import time
 
 from micropython import const
 
-from . import forget, log
-from .boot import Boot, held
+from . import borrow, log
 from .clock import Clock
 from .command import Command, Outcome, SettingsError, check_json, refuse
 from .intake import Intake
@@ -25,11 +24,13 @@ _LOOK_MS = const(50)
 # Before a part of the agent that failed is started again.
 _PAUSE_MS = const(1000)
 
-_HELD = const(
-    "agent: not started, the file hold is there: a deploy puts it there and takes it away"
-)
+_EVENTS = const(("online", "offline", "outcome", "reset"))
 
-_EVENTS = ("online", "offline", "outcome", "reset")
+# How often to look whether a deploy is over.
+_HELD_MS = const(1000)
+
+# What runs so long has started well, whatever was before.
+_HEALTHY_MS = const(60000)
 
 # Before a board whose program ended by an exception is reset, for a person who may be there.
 _RESET_S = const(10)
@@ -54,7 +55,8 @@ class Agent:
         self._callbacks = {}
         self._repeats = []
         self._submitted = 0
-        self._boot = None
+        self._crashes_path = self._crash = None
+        self._crashes = 0
         self.clock = clock or Clock()
         self.online = False
 
@@ -115,8 +117,7 @@ class Agent:
         """
         if until not in (None, "idle"):
             raise ValueError('until is "idle" or absent, not %r' % (until,))
-        if held(self._folder):
-            log.warning(_HELD)
+        if borrow("boot").held(self._folder):
             return False
         try:
             asyncio.run(self._until_idle() if until else self.start())
@@ -124,8 +125,7 @@ class Agent:
             log.error("settings: %s", e)
             return False
         except KeyboardInterrupt:
-            if self._boot:
-                self._boot.stop()
+            self._mark(None)
             raise
         except Exception as e:  # noqa: BLE001 - nobody is there to see it
             self._fall(e)
@@ -133,10 +133,10 @@ class Agent:
 
     async def start(self):
         """Run the agent for ever, beside the owner's other tasks. Raises SettingsError."""
-        if held(self._folder):
-            log.warning(_HELD)
-        while held(self._folder):
-            await self.clock.sleep_ms(_PAUSE_MS)
+        told = False
+        while borrow("boot").held(self._folder, told):
+            told = True
+            await self.clock.sleep_ms(_HELD_MS)
         self._build(False)
         await self._serve()
 
@@ -148,10 +148,10 @@ class Agent:
         try:
             await self._run_parts()
         except asyncio.CancelledError:
-            self._boot.stop()
+            self._mark(None)
             raise
         except Exception as e:
-            self._boot.crashed(e)
+            self._mark(e)
             raise
 
     async def _run_parts(self):
@@ -186,19 +186,18 @@ class Agent:
             pass
 
     def _build(self, brief):
-        from . import settings  # only the start needs it
-
+        settings = borrow("settings")  # only the start needs it
         found = self._source if isinstance(self._source, dict) else settings.read(self._source)
         self._settings = checked = settings.check(found)
         limits = checked["limits"]
         cloud = settings.load_cloud(checked["cloud"])
         self._cloud = cloud.Cloud(checked, self.clock, self._catalogue)
-        forget("settings")
-        self._boot = boot = Boot(self._folder, self.clock, checked["journal"] != "off")
-        boot.begin(brief)
-        if boot.safe:
-            self._registry = Registry()
-            self._registry.closed = "the board runs no handlers after crashes: deploy to it again"
+        if checked["journal"] != "off":
+            self._crashes_path = self._folder + "crashes"
+            self._crashes, self._crash, safe = borrow("boot").begin(self._crashes_path, brief)
+            if safe:
+                self._registry = Registry()
+                self._registry.closed = "no handlers run here after crashes: deploy to it again"
         path = self._folder + "journal"
         self._journal = journal = Journal(self.clock, path, limits["ids"], checked["journal"])
         self._outbox = Outbox(self.clock, limits, journal)
@@ -253,11 +252,20 @@ class Agent:
             self._done(outcome)
 
     def _catalogue(self):
-        from . import catalogue  # seldom needed
+        return borrow("catalogue").describe(self._registry)
 
-        found = catalogue.describe(self._registry)
-        forget("catalogue")
+    def _birth(self):
+        found = borrow("boot").birth(self._crash)
+        self._crash = None
         return found
+
+    def _mark(self, error):
+        # How this start ends: None on purpose. A board in safe mode stays there.
+        path = self._crashes_path
+        if path and error:
+            borrow("boot").mark(path, self._crashes, error)
+        elif path and not self._registry.closed:
+            borrow("boot").unmark(path)
 
     def _clock_changed(self):
         # Deadlines move to the server's clock as soon as it is known.
@@ -267,10 +275,7 @@ class Agent:
     def _reset(self, reason, crash=False):
         log.error("agent: resetting the board: %s", reason)
         self._call("reset", reason)
-        if crash:
-            self._boot.crashed(reason)
-        else:
-            self._boot.stop()
+        self._mark(reason if crash else None)
         import machine  # a host has none, and no watchdog there asks for it
 
         machine.reset()
@@ -303,6 +308,7 @@ class Agent:
             session = Session(
                 number, self._transport, self._cloud, self.clock, self._intake, self._proven
             )
+            session.birth = self._birth
             try:
                 await self._network.up()
                 if not self.clock.plausible:
@@ -320,7 +326,9 @@ class Agent:
     def _proven(self):
         self._backoff.succeeded()
         self._watchdog.healthy()
-        self._boot.healthy()
+        if self._crashes and not self._registry.closed and self.clock.ticks() >= _HEALTHY_MS:
+            self._crashes = 0
+            borrow("boot").mark(self._crashes_path, 0)
 
     def _opened(self, session):
         self.online = True

@@ -14,7 +14,7 @@ from errno import EACCES, ECONNABORTED, ECONNRESET, EIO, ETIMEDOUT
 import umqtt.simple as umqtt
 from micropython import const
 
-from . import log
+from . import borrow, log
 
 _CONNACK = const(0x20)
 _PUBLISH = const(0x30)
@@ -286,9 +286,7 @@ class MQTTTransport:
 
     def _explained(self, error):
         if self._tls:
-            from .tls import explain  # an agent without TLS loads none
-
-            return explain(error)
+            return borrow("tls").explain(error)
         return error
 
     async def _packet(self):

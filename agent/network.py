@@ -4,7 +4,7 @@ from errno import EACCES, ECONNABORTED, ECONNREFUSED, ECONNRESET, EIO, ENOTCONN,
 
 from micropython import const
 
-from . import log
+from . import borrow, log
 
 try:
     import network
@@ -82,9 +82,7 @@ class Network:
         Raises OSError when the time can't be had.
         """
         if endpoint.get("tls") or endpoint.get("time"):
-            from . import sntp  # not for a clock that ran on over the reset
-
-            await sntp.set_clock(self._clock, self._settings["ntp"], past_ms)
+            await borrow("sntp").set_clock(self._clock, self._settings["ntp"], past_ms)
 
     async def _join(self, wlan, ssid, password):
         # Returns why not. A join that fails goes on in the driver, and may be done by the next try.

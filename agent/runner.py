@@ -13,11 +13,6 @@ from .command import Outcome, Rejected, check_json, refuse
 # What a cancelled handler gets for putting its things away before it is abandoned.
 _GRACE_MS = const(2000)
 
-_SENTENCES = {
-    "expired": "its lifetime passed while %s ran",
-    "timed_out": "the time limit of %s passed",
-}
-
 
 class _Run:
     """One attempt of a handler at a command."""
@@ -46,7 +41,9 @@ class _Run:
         """Tell it to stop if its time is over."""
         left, status = self.left_ms(now)
         if not self.stop and left is not None and left <= 0:
-            self.tell(status, _SENTENCES[status] % self.handler.name, now)
+            lapsed = "its lifetime passed while %s ran"
+            why = lapsed if status == "expired" else "the time limit of %s passed"
+            self.tell(status, why % self.handler.name, now)
 
     def left_ms(self, now):
         """Return the milliseconds until it must be told to stop, and the status for it."""

@@ -96,6 +96,7 @@ class Session:
         self.room = intake.room  # returns how many more would find room
         self.working = intake.working  # returns the cloud's commands that wait or run
         self.proved = proved  # to be called at each round trip some seconds after opening
+        self.birth = None  # what the board tells of itself when it comes online: a function
         self.publish = transport.publish  # (topic, payload)
         self._transport = transport
         self._cloud = cloud

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from host_tests import on_cpython
 
 on_cpython.install()  # before the agent, which expects a board's modules
 
+import agent  # noqa: E402
 from agent import log, session, watchdog  # noqa: E402
 from host_tests import program as lives  # noqa: E402
 from host_tests.fake_devicehive import FakeDeviceHive  # noqa: E402
@@ -203,7 +204,8 @@ class Bench:
         patches.setattr(log, "level", log.INFO)
         # The agent loads these two when it needs them, the real ones come with sockets.
         self._put_module("agent.mqtt", MQTTTransport=lambda clock, limit: self._dial(limit))
-        self._put_module("agent.tls", context=lambda ca: None)
+        load, tls = agent._load, SimpleNamespace(context=lambda ca: None)
+        patches.setattr(agent, "_load", lambda name: tls if name == "tls" else load(name))
         lives.patch(patches)
         self._loaded = set(sys.modules)
 

@@ -17,7 +17,7 @@ from errno import EACCES, EIO
 
 from micropython import const
 
-from .. import birth, log
+from .. import borrow, log
 from ..clock import parse_iso8601
 from ..session import Answer
 from .devicehive_commands import RETENTION_MS, Commands, after, read, read_too_large
@@ -37,18 +37,20 @@ SETTINGS = {
     "presence": (bool, True),
 }
 
-_REQUEST = "dh/request"
+_REQUEST = const("dh/request")
 
 # What may be subscribed before a log-in by token, and what is wanted after either log-in.
-_LOG_IN = ("token/refresh", "authenticate")
-_ACTIONS = (
-    "server/info",
-    "device/get",
-    "device/save",
-    "subscription/list",
-    "command/get",
-    "command/list",
-    "command/update",
+_LOG_IN = const(("token/refresh", "authenticate"))
+_ACTIONS = const(
+    (
+        "server/info",
+        "device/get",
+        "device/save",
+        "subscription/list",
+        "command/get",
+        "command/list",
+        "command/update",
+    )
 )
 
 _PROVE_MS = const(5000)
@@ -59,12 +61,10 @@ _SHORT_MS = const(10000)
 # What is older than this at a round may be forgotten before the next one.
 _LONG_MS = const(50000)
 
-_ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+_ID_CHARACTERS = const("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 
-_HINTS = {
-    401: "check the login or refresh_token; ten wrong passwords lock a user",
-    403: "this user needs the right, and the device's network and type",
-}
+_UNKNOWN_USER = const("check the login or refresh_token; ten wrong passwords lock a user")
+_NO_RIGHT = const("this user needs the right, and the device's network and type")
 
 
 def check(settings):
@@ -112,9 +112,7 @@ class Cloud:
             "keepalive": own["keepalive"],
         }
         if own["tls"]:
-            from ..tls import context  # only where it is used: it brings ssl
-
-            endpoint["tls"] = context(own["ca"])
+            endpoint["tls"] = borrow("tls").context(own["ca"])
         if not own["refresh_token"]:
             endpoint["user"] = own["login"]
             endpoint["password"] = own["password"]
@@ -143,7 +141,7 @@ class Cloud:
         await session.subscribe(["dh/command/" + spelled, "dh/command_update/" + spelled])
         await self._check_subscription(session)
         if self._own["presence"]:
-            session.publish(*self.notice("online", birth.record()))
+            session.publish(*self.notice("online", session.birth()))
         await self._commands.catch_up(session)
 
     def decode(self, topic, payload):
@@ -242,9 +240,10 @@ class Cloud:
         answer = await self._request(session, action, **fields)
         if not answer.ok:
             sentence = "DeviceHive refused %s: %s" % (action, answer.error)
-            if answer.code in _HINTS:
-                raise OSError(EACCES, "%s (%s)" % (sentence, _HINTS[answer.code]))
-            raise OSError(EIO, sentence)
+            if answer.code not in (401, 403):
+                raise OSError(EIO, sentence)
+            hint = _UNKNOWN_USER if answer.code == 401 else _NO_RIGHT
+            raise OSError(EACCES, "%s (%s)" % (sentence, hint))
         return answer.value
 
     def _ask_for(self, session, command, answered):

@@ -37,10 +37,10 @@ _ENTRY = const(1024)
 _ASKED = const(32)
 
 # Each platform of a sender spells it in its own way.
-_WITHDRAWN = ("cancelled", "canceled")
+_WITHDRAWN = const(("cancelled", "canceled"))
 
 # The fields of a command that DeviceHive has and Heed does not use.
-_OWN_FIELDS = ("userId", "networkId", "deviceTypeId", "lastUpdated", "status", "result")
+_OWN_FIELDS = const(("userId", "networkId", "deviceTypeId", "lastUpdated", "status", "result"))
 
 
 def read(entry):

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import sys
 
-from agent import birth, log
+from agent import log
 from host_tests.rig import Rig, blinking
 from host_tests.scratch import Scratch
 
@@ -26,7 +27,8 @@ class Board:
     """A rig with a folder and a machine, for one case."""
 
     async def __aenter__(self):
-        self._real, birth.machine, birth.crash = birth.machine, Machine(), None
+        self._real = sys.modules.get("machine")
+        self.machine = sys.modules["machine"] = Machine()
         self.scratch = Scratch()
         self.folder = self.scratch.__enter__()
         self.ran = []
@@ -37,16 +39,18 @@ class Board:
     async def __aexit__(self, *exc):
         await self.rig.__aexit__(*exc)
         self.scratch.__exit__(*exc)
-        birth.machine = self._real
+        sys.modules.pop("machine")
+        if self._real:
+            sys.modules["machine"] = self._real
 
     def _program(self, board):
         board.command("note")(self.ran.append)
 
     async def die(self, cause):
         """End the life of the board as `cause` does, and start it again."""
-        birth.machine.cause = cause
+        self.machine.cause = cause
         # The power goes: nothing of the agent has a chance to say a word.
-        self.rig.board._boot._durable = False
+        self.rig.board._crashes_path = None
         await self.rig.reset()
 
     def told(self):
@@ -79,7 +83,7 @@ async def test_p4_the_third_crash_in_a_row_starts_the_agent_without_handlers():
         # It stays so whatever ends this start, and until the file is gone.
         await rig.clock.advance(5 * MINUTE_MS)
         await board.die(Machine.PWRON_RESET)
-        assert rig.board._boot.safe
+        assert rig.board._registry.closed
         os.remove(board.folder + "/crashes")
         await board.die(Machine.PWRON_RESET)
         rig.cloud.insert("note")
@@ -92,11 +96,11 @@ async def test_power_cuts_and_deliberate_resets_are_no_crashes():
         await board.rig.start()
         for _ in range(5):
             await board.die(Machine.PWRON_RESET)
-            assert board.rig.board._boot.crashes == 0 and "crash" not in board.told()
+            assert board.rig.board._crashes == 0 and "crash" not in board.told()
         # An RP2040 says of its own reset that it was the watchdog's.
-        board.rig.board._boot.stop()
+        board.rig.board._mark(None)
         await board.die(Machine.WDT_RESET)
-        assert board.rig.board._boot.crashes == 0
+        assert board.rig.board._crashes == 0
 
 
 async def test_a_healthy_minute_forgets_the_crashes_before_it():
@@ -106,7 +110,7 @@ async def test_a_healthy_minute_forgets_the_crashes_before_it():
             await board.die(Machine.WDT_RESET)
         await board.rig.clock.advance(2 * MINUTE_MS)
         await board.die(Machine.WDT_RESET)
-        assert board.rig.board._boot.crashes == 1
+        assert board.rig.board._crashes == 1
 
 
 async def test_a_crash_by_an_exception_is_told_with_its_place_and_bounded():
@@ -115,12 +119,12 @@ async def test_a_crash_by_an_exception_is_told_with_its_place_and_bounded():
         try:
             raise ValueError("x" * 2000)
         except ValueError as e:
-            board.rig.board._boot.crashed(e)
+            board.rig.board._mark(e)
         await board.die(Machine.PWRON_RESET)
         crash = board.told()["crash"]
         assert crash["crashes"] == 1 and len(crash["error"]) <= 600
         await board.die(Machine.PWRON_RESET)
-        assert "crash" not in board.told() and board.rig.board._boot.crashes == 1
+        assert "crash" not in board.told() and board.rig.board._crashes == 1
 
 
 async def test_a_file_of_crashes_that_makes_no_sense_is_no_crash():
@@ -128,7 +132,7 @@ async def test_a_file_of_crashes_that_makes_no_sense_is_no_crash():
         for text in ("", "[]", "null", '{"crashes": "x", "error": "y"}', '{"crashes": 1}'):
             board.write("crashes", text)
             await board.rig.start()
-            assert board.rig.board.online and not board.rig.board._boot.safe, text
+            assert board.rig.board.online and not board.rig.board._registry.closed, text
             await board.die(Machine.PWRON_RESET)
             await board.rig.stop()
 
