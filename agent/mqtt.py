@@ -24,6 +24,7 @@ _SUBACK = const(0x90)
 _PINGRESP = const(0xD0)
 
 _DIAL_MS = const(15000)
+_MISSES = const(5)
 # The first bytes bring the TLS handshake along, which takes small boards some seconds.
 _LOG_IN_MS = const(20000)
 _ANSWER_MS = const(10000)
@@ -76,6 +77,8 @@ class MQTTTransport:
         self._clock = clock
         self._limit = limit
         self._sockets = ()
+        self._address = None
+        self._misses = 0  # dials in a row that came to nothing
         self.too_large = 0
 
     async def connect(self, endpoint):
@@ -92,11 +95,27 @@ class MQTTTransport:
         self._buffer = _Buffer()
         self._keepalive_ms = endpoint["keepalive"] * 1000
         self._tls = endpoint.get("tls")
+        host, port = endpoint["host"], endpoint["port"]
         # asyncio shows the socket to nobody but its `ssl`.
-        dial = asyncio.open_connection(endpoint["host"], endpoint["port"], ssl=self)
+        dial = asyncio.open_connection(
+            self._resolved(host, port), port, ssl=self, server_hostname=host
+        )
         self._stream = (await self._clock.bounded(dial, _DIAL_MS))[0]
         self._encode_connect(endpoint)
         await self._clock.bounded(self._log_in(), _LOG_IN_MS)
+        self._misses = 0
+
+    def _resolved(self, host, port):
+        # A lookup blocks the loop, and when nobody answers it does so for longer than a watchdog
+        # is patient: an address that was good is asked for again only when it no longer is.
+        if not self._address or self._misses > _MISSES:
+            self._misses = 0
+            found = socket.getaddrinfo(host, port)[0][-1]
+            self._address = (
+                found[0] if isinstance(found, tuple) else host
+            )  # the unix port's: bytes
+        self._misses += 1
+        return self._address
 
     def wrap_socket(self, sock, **options):
         """Take the place of an SSLContext: for asyncio, while it dials."""

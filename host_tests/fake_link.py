@@ -6,7 +6,7 @@ from errno import ECONNRESET
 from agent.mqtt import MQTTTransport
 from host_tests.fake_clock import FakeClock
 
-ENDPOINT = {"host": "broker.test", "port": 1883, "client_id": "dev-1-ab12", "keepalive": 60}
+ENDPOINT = {"host": "127.0.0.1", "port": 1883, "client_id": "dev-1-ab12", "keepalive": 60}
 CONNACK = b"\x20\x02\x00\x00"
 
 
@@ -83,6 +83,7 @@ class Link:
         self.endpoint.update(endpoint)
         self.connack = connack
         self.messages = []
+        self.dialled = []
         self.error = None
         self._tasks = []
 
@@ -109,10 +110,11 @@ class Link:
                 pass
         await self.transport.close()
 
-    async def _open(self, host, port, ssl=None):
+    async def _open(self, host, port, ssl=None, server_hostname=None):
         # As MicroPython's: it connects first.
+        self.dialled.append(host)
         self.top = ssl.wrap_socket(
-            self.socket, server_hostname=host, do_handshake_on_connect=False
+            self.socket, server_hostname=server_hostname, do_handshake_on_connect=False
         )
         return self.stream, self.stream
 

@@ -317,14 +317,14 @@ async def test_tls_stands_on_a_socket_that_is_set_up_and_closed_as_well():
     tls = FakeTLS()
     async with Link(tls=tls) as link:
         assert link.top is tls.socket and link.socket.options == [(6, 1, 1)]
-        assert tls.options == {"server_hostname": "broker.test", "do_handshake_on_connect": False}
+        assert tls.options == {"server_hostname": "127.0.0.1", "do_handshake_on_connect": False}
     assert (tls.socket.closings, link.socket.closings) == (1, 1)
 
 
 async def test_a_dial_that_fails_leaves_no_socket_behind():
     async with Link(None) as link:
 
-        async def dial(host, port, ssl=None):
+        async def dial(host, port, ssl=None, server_hostname=None):
             ssl.wrap_socket(link.socket)
             raise OSError(ECONNRESET, "reset")
 
@@ -336,6 +336,30 @@ async def test_a_dial_that_fails_leaves_no_socket_behind():
         else:
             raise AssertionError("it connected to nobody")
     assert link.socket.closings == 1
+
+
+async def test_p4_a_name_is_looked_up_once_and_again_when_its_address_answers_no_more():
+    # On a board a lookup that nobody answers blocks for longer than the watchdog waits.
+    mqtt, asked = sys.modules["agent.mqtt"], []
+
+    class Names:
+        def getaddrinfo(self, host, port):
+            asked.append(host)
+            return [(2, 1, 0, "", ("192.0.2.%d" % len(asked), port))]
+
+    real, mqtt.socket = mqtt.socket, Names()
+    try:
+        async with Link(None, host="broker.test") as link:
+            for _ in range(8):
+                try:
+                    link.stream.feed(b"\x20\x02\x00\x05")
+                    await link.transport.connect(link.endpoint)
+                except OSError as e:
+                    assert e.errno == EACCES
+            assert link.dialled[0] == "192.0.2.1" and link.dialled[-1] == "192.0.2.2"
+            assert asked == ["broker.test"] * 2
+    finally:
+        mqtt.socket = real
 
 
 async def test_p4_a_peer_that_takes_nothing_does_not_hold_the_agent_for_ever():
