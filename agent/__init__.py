@@ -37,8 +37,14 @@ def __getattr__(name):
 
 
 def borrow(name):
-    """Return a module that has work to do for a moment: its memory goes with the caller's."""
-    module = _load(name)
+    """Return a module that has work to do for a moment: its memory goes with the caller's.
+
+    Raises OSError(ENOENT) where it is not installed.
+    """
+    try:
+        module = _load(name)
+    except AttributeError as e:
+        raise OSError(2, str(e))
     sys.modules.pop("agent." + name, None)
     globals().pop(name, None)
     return module

@@ -252,7 +252,10 @@ class Agent:
             self._done(outcome)
 
     def _catalogue(self):
-        return borrow("catalogue").describe(self._registry)
+        try:
+            return borrow("catalogue").describe(self._registry)
+        except OSError:
+            return None  # not installed
 
     def _birth(self):
         found = borrow("boot").birth(self._crash)

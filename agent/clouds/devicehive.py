@@ -281,8 +281,9 @@ class Cloud:
             wanted["deviceTypeId"] = self._own["device_type_id"]
         # To leave `data` out of a save is to wipe it.
         data = wanted["data"] = there.get("data")
-        if self._catalogue and (data is None or isinstance(data, dict)):
-            wanted["data"] = dict(data or {}, commands=self._catalogue())
+        catalogue = self._catalogue and self._catalogue()
+        if catalogue is not None and (data is None or isinstance(data, dict)):
+            wanted["data"] = dict(data or {}, commands=catalogue)
         self._place = [
             wanted.get(key) or there.get(key) or "+" for key in ("networkId", "deviceTypeId")
         ]
