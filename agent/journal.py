@@ -72,7 +72,7 @@ class Journal:
         if self._find(_digest(key)) is not None:
             return True
         future = self._clock.known and key[2] > self._clock.now_ms() + _AHEAD_MS
-        if key[2] > (self._ceiling if future else self._floor):
+        if key[2] > (max(self._ceiling, self._floor) if future else self._floor):
             return False
         self.below_floor += 1
         log.warning("journal: %s is older than what is remembered: not run", key[1])

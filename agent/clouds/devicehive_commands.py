@@ -167,10 +167,14 @@ class Commands:
         self._session = session
         self.wanted.clear()
         self.missed = False
-        now, doubted = self._clock.now_ms(), list(self._doubted)
+        now, asked, doubted = self._clock.now_ms(), list(self._asked), list(self._doubted)
         if not await self._list_from(session, now):
             return
         self._since = now
+        for key in asked:
+            # Its answer was lost, or is late: the list had the command, if there is one.
+            session.forget(key)
+            self._asked.pop(key, None)
         for key in doubted:
             if key in self._doubted:
                 self._doubted.remove(key)

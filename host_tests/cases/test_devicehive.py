@@ -90,6 +90,22 @@ async def test_p4_a_flood_of_false_pushes_leaves_room_for_a_true_one():
         assert rig.cloud.statuses() == {true: ["succeeded"]} and len(ran) == 1
 
 
+async def test_p4_answers_that_never_come_are_not_waited_for_for_ever():
+    async with Rig() as rig:
+        ran = blinking(rig)
+        await rig.start()
+        rig.cloud.silent.append("command/get")
+        for _ in range(40):
+            rig.cloud.insert("blink", {"times": 1})
+            await rig.clock.settle()
+        await rig.clock.advance(2 * MINUTE_MS)
+        rig.cloud.silent.clear()
+        assert len(ran) == 40
+        rig.cloud.insert("blink", {"times": 1})
+        await rig.clock.settle()
+        assert len(ran) == 41 and len(rig.board._cloud._commands._asked) == 0
+
+
 async def test_without_verify_a_push_runs_as_it_came():
     async with Rig(devicehive=dict(DEVICEHIVE, verify=False)) as rig:
         ran = blinking(rig)
