@@ -311,7 +311,7 @@ class Agent:
             session = Session(
                 number, self._transport, self._cloud, self.clock, self._intake, self._proven
             )
-            session.birth = self._birth
+            session.birth = self._birth  # pyright: ignore[reportAttributeAccessIssue]
             try:
                 await self._network.up()
                 if not self.clock.plausible:

@@ -1,7 +1,15 @@
 """Admits a command to the runner, or answers it at once."""
 
+import gc
+
+from micropython import const
+
 from . import log
 from .command import refuse
+
+# Bytes of the heap that are left for the rest, and what a command costs from here to its answer.
+_RESERVE = const(6144)
+_HELD = const(1536)
 
 
 class Intake:
@@ -25,7 +33,10 @@ class Intake:
 
     def room(self):
         """Return how many commands more, and their outcomes, would find room."""
-        return min(self._runner.room, self._outbox.room)
+        gc.collect()
+        heap = (gc.mem_free() - _RESERVE) // _HELD
+        # However little there is: with nothing else here it has to be tried.
+        return max(min(self._runner.room, self._outbox.room, heap), 1 if self.idle else 0)
 
     def working(self):
         """Return the cloud's commands that wait or run."""

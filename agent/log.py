@@ -62,6 +62,10 @@ def write_exception(exception):
     """Write an exception of the owner's code with its traceback, at the level ERROR."""
     import io  # seldom needed
 
-    text = io.StringIO()
-    sys.print_exception(exception, text)  # pyright: ignore[reportArgumentType]
-    write(ERROR, "%s", text.getvalue().rstrip())  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        text = io.StringIO()
+        sys.print_exception(exception, text)  # pyright: ignore[reportArgumentType]
+        write(ERROR, "%s", text.getvalue().rstrip())  # pyright: ignore[reportAttributeAccessIssue]
+    except MemoryError:
+        # Whoever reports that there is no room must not fall for it.
+        sink(ERROR, type(exception).__name__)

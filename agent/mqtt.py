@@ -77,6 +77,7 @@ class MQTTTransport:
         self._clock = clock
         self._limit = limit
         self._sockets = ()
+        self._taken = False  # the broker has taken this login before
         self._address = None
         self._misses = 0  # dials in a row that came to nothing
         self.too_large = 0
@@ -212,12 +213,13 @@ class MQTTTransport:
         half = self._keepalive_ms // 2
         due = self._clock.ticks() + half
         while True:
-            await self._clock.wait(self._wake, due - self._clock.ticks())
-            now = self._clock.ticks()
             # However much is sent: only what comes back proves anything.
+            wait = min(due, self._heard + half * 3) - self._clock.ticks()
+            await self._clock.wait(self._wake, wait)
+            now = self._clock.ticks()
+            if now - self._heard >= half * 3:
+                raise OSError(ETIMEDOUT, "the broker was silent for 1.5 times the keepalive")
             if now >= due:
-                if now - self._heard >= half * 3:
-                    raise OSError(ETIMEDOUT, "the broker was silent for 1.5 times the keepalive")
                 self._encoder.ping()
                 due = now + half
             self._wake.clear()
@@ -259,7 +261,7 @@ class MQTTTransport:
         try:
             kind, body, _ = await self._packet()
         except OSError as e:
-            if e.errno == ECONNRESET and self._encoder.user:
+            if e.errno == ECONNRESET and self._encoder.user and not self._taken:
                 # DeviceHive's broker dies of a wrong password.
                 text = "the broker closed the connection at the log-in: check login and password"
                 raise OSError(ECONNABORTED, text)
@@ -272,6 +274,7 @@ class MQTTTransport:
             raise OSError(EACCES, text)
         if code:
             raise OSError(EIO, "the broker refused with %s" % (_REFUSALS.get(code) or code))
+        self._taken = True
 
     async def _flush(self):
         data, self._buffer.data = self._buffer.data, bytearray()
@@ -354,7 +357,7 @@ class MQTTTransport:
             topic = str(body[2 : 2 + size], "utf-8")
         except UnicodeError:
             raise OSError(EIO, "the broker sent a topic that is not UTF-8")
-        body = body[start:]
+        body[:start] = b""  # in place: there may be no room for two of it
         return topic, body if tail is None else (body, tail), receipt
 
     def _expect(self):

@@ -1,6 +1,7 @@
 """Outcomes until the cloud has acknowledged them, or can no longer take them."""
 
 import asyncio
+from errno import EIO
 
 from micropython import const
 
@@ -91,24 +92,16 @@ class Outbox:
     async def drain(self, session, cloud):
         """Send what is here and what comes, for as long as the session lives."""
         self._session = session
-        self._denied = False
-        self._rewind()
-        while True:
-            self._wake.clear()
-            if self._denied:
-                await cloud.renew(session)
-                self._denied = False
-                self._rewind()
-            await self._clock.wait(self._wake, self._send_due(cloud))
-
-    def _rewind(self):
         # What was sent and not answered is sent again, at once.
         for outcome in self._queue:
             outcome.due = 0
             outcome.request = None
+        while True:
+            self._wake.clear()
+            await self._clock.wait(self._wake, self._send_due(cloud))
 
     def answered(self, answer):
-        """Take the cloud's Answer to an update."""
+        """Take the cloud's Answer to an update; raises OSError(EIO) if it wants a log-in."""
         for outcome in self._queue:
             if outcome.request == answer.key:
                 self._judge(outcome, answer)
@@ -123,8 +116,8 @@ class Outbox:
         if answer.ok:
             self._remove(outcome)
         elif answer.code == 401:
-            # The cloud has forgotten who we are: `drain` sees to it.
-            self._denied = True
+            # The subscriptions went with the log-in: only a new session has both.
+            raise OSError(EIO, "the cloud has forgotten the log-in")
         elif 400 <= answer.code < 500:
             self._give_up(outcome, answer.error)
         else:

@@ -119,7 +119,7 @@ class Handler:
 class Registry(dict):
     """The handlers that the owner registered, by name."""
 
-    closed = None  # why there are none although the owner registered some
+    closed: "str | None" = None  # why there are none although the owner registered some
 
     def add(self, name, function, **options):
         """Register a function for a command name; the options are those of `Handler`.

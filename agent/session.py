@@ -16,7 +16,8 @@ _HEAD = const(512)
 
 _FIRST_RETRY_MS = const(500)
 _SHORTEST_MS = const(1000)
-_LONGEST_MS = const(120000)
+# DeviceHive forgets a command after 120 s: who comes back later than that has missed it for ever.
+_LONGEST_MS = const(32000)
 
 # Ten wrong passwords lock a DeviceHive account.
 _DENIED_MS = const(60000)
@@ -57,7 +58,7 @@ class Answer:
 
 
 class Backoff:
-    """The pause before the next dial: soon at first, then full jitter up to two minutes.
+    """The pause before the next dial: soon at first, then full jitter up to half a minute.
 
     Refused credentials count apart, from one minute to an hour.
     """
@@ -80,7 +81,7 @@ class Backoff:
         self._losses += 1
         if self._losses == 1:
             return random.randrange(_FIRST_RETRY_MS)
-        ceiling = min(_SHORTEST_MS << min(self._losses - 1, 7), _LONGEST_MS)
+        ceiling = min(_SHORTEST_MS << min(self._losses - 1, 5), _LONGEST_MS)
         return random.randrange(ceiling)
 
 
@@ -176,6 +177,8 @@ class Session:
                         self.deliver(item)
             # Only now: what was not delivered must come again.
             self._transport.accept(receipt)
+            # A list of commands must not stay in memory until the next message comes.
+            topic = payload = item = None
 
     def _decode(self, topic, payload):
         try:
@@ -183,7 +186,9 @@ class Session:
         except MemoryError:
             # As if it were over limits.payload, which is what it is for this heap.
             gc.collect()
-            return self._cloud.decode(topic, (payload[:_HEAD], payload[-_HEAD:]))
+            if not isinstance(payload, tuple):
+                payload = payload[:_HEAD], payload[-_HEAD:]
+            return self._cloud.decode(topic, payload)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             log.warning("session: a message on %s makes no sense (%s)", topic, e)
             return ()
@@ -196,8 +201,8 @@ class Session:
         except Exception as e:  # noqa: BLE001
             # A fault of ours or a message that nobody foresaw: the next session may go well,
             # and an agent that stands still does not (P4).
+            self._lose(OSError(EIO, type(e).__name__))
             log.write_exception(e)
-            self._lose(OSError(EIO, "%s: %s" % (type(e).__name__, e)))
 
     def _lose(self, error):
         if self._error is None:
@@ -213,4 +218,7 @@ class Session:
                 await task
             except asyncio.CancelledError:
                 pass
+        # A task that has ended keeps all that it had read.
+        self._tasks.clear()
+        self._pending.clear()
         await self._transport.close()

@@ -167,7 +167,7 @@ class FakeDeviceHive:
 
     def _command_list(self, frame):
         found = [one for one in self.commands if one not in self.unstored]
-        start, end = frame["start"], frame.get("end", "9")
+        start, end = frame.get("start", "1970-01-01T00:00:00.000"), frame.get("end", "9")
         if self.exclusive:
             found = [one for one in found if start < one["timestamp"] < end]
         found = [one for one in found if start <= one["timestamp"] <= end]
@@ -175,7 +175,7 @@ class FakeDeviceHive:
         self._lists += 1
         if self._lists % 2 or parse_iso8601(frame.get("end", start)) - parse_iso8601(start) < 3:
             found.reverse()
-        return {"commands": found[frame["skip"] :][: frame["take"]]}
+        return {"commands": found[frame.get("skip", 0) :][: frame.get("take", 20)]}
 
     def _command_update(self, frame):
         id, update = frame["commandId"], frame["command"]

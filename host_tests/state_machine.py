@@ -80,6 +80,15 @@ indices = st.integers(0, 1000)
 few = st.integers(1, 6)
 
 
+BOOT = SimpleNamespace(
+    held=lambda folder, told=False: False,
+    begin=lambda path, brief: (0, None, False),
+    birth=lambda crash: {},
+    mark=lambda path, crashes, error=None: None,
+    unmark=lambda path: None,
+)
+
+
 class Machine(RuleBasedStateMachine):
     """An agent, and all that may happen to it."""
 
@@ -101,6 +110,8 @@ class Machine(RuleBasedStateMachine):
         self.ill = self.full = 0  # steps until the cloud and the file system are well again
         journal.open, journal.os = self.disk.open, self.disk
         agent.agent.Intake = self._intake
+        # It writes to the real file system, and has cases of its own.
+        agent.agent.borrow = lambda name: BOOT if name == "boot" else agent.borrow(name)
         # A collection costs a host more than all else here.
         agent.agent.gc = SimpleNamespace(collect=lambda: None)
 
@@ -279,6 +290,7 @@ class Machine(RuleBasedStateMachine):
             log.sink, log.level = log._print, log.INFO
             del journal.open
             journal.os, agent.agent.gc, agent.agent.Intake = os, gc, Intake
+            agent.agent.borrow = agent.borrow
 
     def _get_better(self):
         self.ill, self.full = self.ill - 1, self.full - 1

@@ -26,8 +26,8 @@ BUDGETS = {
 # the budget. `python3 -m tools size --set-ceilings` writes today's figures and a margin of 2 %, or
 # the budget where that is met; a number that rises needs its reason in the commit.
 CEILINGS = {
-    "mpy": 48300,
-    "ram": 77200,
+    "mpy": 48500,
+    "ram": 77500,
     "file": 400,
     "runner": 249,
 }

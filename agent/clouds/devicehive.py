@@ -98,7 +98,6 @@ class Cloud:
         self._last_id = 0
         self._lost = 0  # sessions whose server fell silent
         self._place = ("+", "+")  # network and type of the device
-        self._renewed = False
         self._commands = Commands(settings, clock, self._request, self._ask_for)
 
     def endpoint(self):
@@ -126,7 +125,6 @@ class Cloud:
 
         Raises OSError: EACCES where DeviceHive refuses this user or this device.
         """
-        self._renewed = False
         self._commands.forget_asked()
         if self._own["refresh_token"]:
             await self._authenticate(session)
@@ -178,16 +176,6 @@ class Cloud:
             "notification/insert", deviceId=self._device["id"], notification=content
         )[1]
 
-    async def renew(self, session):
-        """Log in again, once, where the server has forgotten who we are.
-
-        Raises OSError where only a new session helps.
-        """
-        if self._renewed or not self._own["refresh_token"]:
-            raise OSError(EIO, "DeviceHive has forgotten the log-in")
-        self._renewed = True
-        await self._authenticate(session)
-
     async def keep(self, session):
         """See that server and subscription are alive, that long commands are remembered there,
         and that nothing was missed."""
@@ -229,12 +217,7 @@ class Cloud:
 
     async def _request(self, session, action, **fields):
         key, payload = self._frame(action, **fields)
-        answer = await session.request(_REQUEST, payload, key)
-        if answer.code == 401 and action not in _LOG_IN:
-            await self.renew(session)
-            key, payload = self._frame(action, **fields)
-            answer = await session.request(_REQUEST, payload, key)
-        return answer
+        return await session.request(_REQUEST, payload, key)
 
     async def _demand(self, session, action, **fields):
         answer = await self._request(session, action, **fields)
@@ -247,7 +230,9 @@ class Cloud:
         return answer.value
 
     def _ask_for(self, session, command, answered):
-        key, payload = self._frame("command/get", deviceId=command.device, commandId=command.id)
+        # This device's, whatever a push says: it can be another's, sent on by a stranger.
+        device = self._device["id"]
+        key, payload = self._frame("command/get", deviceId=device, commandId=command.id)
         session.send(_REQUEST, payload, key, answered)
         return key
 
@@ -271,6 +256,13 @@ class Cloud:
             # Its data is over limits.payload: saved without it, it would be lost.
             log.warning("devicehive: the device is not saved, for its data is too large to read")
             return
+        if answer.code == 403:
+            # So it is to who may not read devices, too, and a save would wipe the data of this one.
+            answer = await self._request(
+                session, "command/list", deviceId=self._device["id"], take=1
+            )
+            if answer.code != 403:
+                raise OSError(EACCES, "DeviceHive refused device/get: give the user that right")
         there = answer.value["device"] if answer.ok else {}
         if not answer.ok and answer.code not in (403, 404):
             raise OSError(EIO, "DeviceHive refused device/get: %s" % answer.error)

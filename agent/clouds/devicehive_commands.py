@@ -30,8 +30,8 @@ _SLACK_MS = const(5000)
 # How long the server may take to store what it has pushed.
 _STORE_MS = const(500)
 
-# A listed command takes a board about 1 KB while it is read.
-_ENTRY = const(1024)
+# Of limits.payload, for each command that is listed at once: text, and what is read from it.
+_ENTRY = const(2048)
 
 # Pushes that wait for their confirmation.
 _ASKED = const(32)
@@ -125,7 +125,7 @@ class Commands:
     def __init__(self, settings, clock, request, confirm):
         self._device = settings["device"]["id"]
         self._verify = settings["devicehive"]["verify"]
-        self._take = max(4, settings["limits"]["payload"] // _ENTRY)
+        self._take = max(2, settings["limits"]["payload"] // _ENTRY)
         self._clock = clock
         self._request = request
         self._confirm = confirm
@@ -141,7 +141,7 @@ class Commands:
 
     def check(self, session, command):
         """Return the command if it may run as it is, or None while the server is asked."""
-        if not self._verify or command.refusal:
+        if not self._verify:
             return command
         self._session = session
         if len(self._asked) < _ASKED:
@@ -192,14 +192,16 @@ class Commands:
                 if held.withdrawn or not withdrawn:
                     self._session.deliver(held)
                 return
+        elif key and answer.code == 413 and self._refuse(answer.value, b'"command":{"id":'):
+            return
         if key:
             self._doubt(key)
 
     def _doubt(self, key):
         if len(self._doubted) < _ASKED:
             self._doubted.append(key)
-        # Its timestamp may be the sender's own, long past.
-        if self._since is not None:
+        # Its timestamp may be the sender's own, long past; nothing of the server's has none.
+        if self._since is not None and key[2] is not None:
             self._since = min(self._since, key[2])
         self.wanted.set()
 
@@ -224,7 +226,8 @@ class Commands:
                 if answer.code == 413 and small:
                     # A few together were too large, and then perhaps one alone.
                     if take == 1:
-                        self._refuse(answer.value)
+                        if not self._refuse(answer.value, b'"commands":[{"id":'):
+                            log.error("devicehive: a listed command was too large to be answered")
                         skip += 1
                     take = 1
                 elif answer.code == 413 or (len(entries) >= take and not small):
@@ -244,6 +247,8 @@ class Commands:
                     break
                 else:
                     skip += take
+                answer = entries = None
+            answer = entries = None  # a small heap has no room for two lists
         return True
 
     async def _list(self, session, start, end, take, skip):
@@ -259,12 +264,12 @@ class Commands:
                 raise
             return Answer(None, 504, None, "no answer")
 
-    def _refuse(self, head):
-        command = read_too_large(head, b'"commands":[{"id":', self._device)
+    def _refuse(self, head, before):
+        # Return whether the command that an answer over the limit begins with could be read.
+        command = read_too_large(head, before, self._device)
         if command:
             self._session.deliver(command)
-        else:
-            log.error("devicehive: a listed command was too large to be answered")
+        return command is not None
 
     def _take_in(self, entries):
         # The oldest first. Return whether there was room for all.

@@ -188,13 +188,20 @@ def oversized(rig, text):
 async def test_p3_a_command_over_the_limit_is_answered_too_large():
     async with Rig() as rig:
         await rig.start()
-        oversized(
-            rig,
-            '{"action":"command/insert","command":{"id":77,"command":"gpio/write",'
-            '"timestamp":"2026-11-21T09:27:04.031","parameters":{"id":5,"data":"' + "x" * 9000,
-        )
+        id = rig.cloud.insert("gpio/write", {"id": 5, "data": "x" * 9000})
         await rig.clock.settle()
-        assert rig.cloud.statuses() == {77: ["too_large"]}
+        assert rig.cloud.statuses() == {id: ["too_large"]}
+
+
+async def test_p1_a_stranger_s_message_over_the_limit_answers_for_no_command():
+    async with Rig() as rig:
+        ran = blinking(rig)
+        await rig.start()
+        held = rig.cloud.entry("blink", {"times": 1})
+        rig.cloud.commands.append(held)
+        rig.cloud.spoof(dict(held, parameters={"times": 1, "data": "x" * 9000}))
+        await rig.clock.settle()
+        assert len(ran) == 1 and rig.cloud.statuses() == {held["id"]: ["succeeded"]}
 
 
 async def test_p3_what_was_cut_off_too_early_is_answered_for_no_other_command():

@@ -188,17 +188,18 @@ async def test_a_command_inserted_as_cancelled_runs_by_push_and_by_list():
         assert rig.cloud.statuses() == {pushed: ["succeeded"], listed: ["succeeded"]}
 
 
-async def test_a_log_in_that_the_server_forgot_is_made_again_in_the_same_session():
+async def test_a_log_in_that_the_server_forgot_is_made_again_at_once():
+    # The subscription went with it, so that it takes a new session.
     async with Rig(devicehive=TOKEN) as rig:
         blinking(rig)
         await rig.start()
         rig.cloud.refused["command/update"] = (401, "Unauthorized")
         rig.cloud.forgives.append("authenticate")
         ids = [rig.cloud.insert("blink", {"times": times}) for times in (1, 2)]
-        await rig.clock.settle()
+        await rig.clock.advance(600)
         assert rig.cloud.statuses() == {id: ["succeeded"] for id in ids}
         assert rig.cloud.requests.count("authenticate") == 2
-        assert len(rig.transport.endpoints) == 1
+        assert len(rig.transport.endpoints) == 2
 
 
 async def test_p4_a_server_that_forgets_every_log_in_is_not_asked_in_a_tight_loop():
@@ -346,13 +347,38 @@ async def test_a_server_that_fails_at_device_get_is_not_taken_for_one_without_th
 
 async def test_a_device_of_another_network_says_what_to_do():
     async with Rig() as rig:
-        rig.cloud.refused["device/get"] = (403, "Access is denied")
+        for action in ("device/get", "command/list"):
+            rig.cloud.refused[action] = (403, "Access is denied")
         rig.cloud.refused["device/save"] = (403, "No access to network!")
         await rig.start()
         await rig.clock.advance(30 * MINUTE_MS)
         assert not rig.board.online and len(rig.transport.endpoints) < 7
         line = rig.said(log.WARNING)[0]
         assert "No access to network!" in line and "this user needs the right" in line
+
+
+async def test_a_user_who_may_not_read_devices_does_not_wipe_the_data_of_one():
+    async with Rig() as rig:
+        rig.cloud.record = {"name": "Old", "data": {"where": "cellar"}, "networkId": 7}
+        rig.cloud.refused["device/get"] = (403, "Access is denied")
+        await rig.start()
+        assert "device/save" not in rig.cloud.requests and not rig.board.online
+        assert "give the user that right" in rig.said(log.WARNING)[0]
+
+
+async def test_p1_strange_pushes_neither_run_nor_answer_nor_end_the_session():
+    async with Rig() as rig:
+        ran = blinking(rig)
+        await rig.start()
+        held = rig.cloud.entry("blink", {"times": 1})
+        rig.cloud.commands.append(held)
+        for timestamp in (None, 12, "yesterday"):
+            rig.cloud.spoof(dict(held, timestamp=timestamp, parameters={"times": 2}))
+        rig.cloud.spoof(dict(held, deviceId="dev-2", parameters={"times": 3}))
+        await rig.clock.advance(2000)
+        assert [command.parameters["times"] for command in ran] == [1]
+        assert rig.cloud.statuses() == {held["id"]: ["succeeded"]}
+        assert len(rig.transport.endpoints) == 1
 
 
 async def test_a_locked_user_says_what_to_do():
