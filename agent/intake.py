@@ -7,7 +7,8 @@ from micropython import const
 from . import log
 from .command import refuse
 
-# Bytes of the heap that are left for the rest, and what a command costs from here to its answer.
+# Bytes of the heap that are left for the rest, garbage included (agent/__init__.py sets how much
+# there can be), and what a command costs from here to its answer.
 _RESERVE = const(6144)
 _HELD = const(1536)
 
@@ -33,7 +34,6 @@ class Intake:
 
     def room(self):
         """Return how many commands more, and their outcomes, would find room."""
-        gc.collect()
         heap = (gc.mem_free() - _RESERVE) // _HELD
         # However little there is: with nothing else here it has to be tried.
         return max(min(self._runner.room, self._outbox.room, heap), 1 if self.idle else 0)

@@ -19,6 +19,9 @@ VERBS = {
     "hub": ("tools.hub", "the stand-in cloud for development"),
     "agent": ("tools.agent", "runs an agent on MicroPython's unix port"),
     "send": ("tools.send", "sends one command, waits, prints its outcome"),
+    "deploy": ("tools.deploy", "puts the agent on a board or many, through mpremote"),
+    "logs": ("tools.logs", "what a board prints, over its resets"),
+    "remove": ("tools.remove", "takes the agent off a board"),
     "size": ("tools.size", "what the agent costs a board, against its budgets"),
     "check": ("tools.check", "style, spelling, types against the boards' stubs, packaging"),
 }
