@@ -28,16 +28,18 @@ HEAP = {32: "112k", 64: "224k"}
 POWER_UP = {"esp32": "2000-01-01T00:00:01", "rp2": "2021-01-01T00:00:01"}
 
 MAIN = """
-import sys
+import agent.network
 from agent import Agent
 
+borrow, borrowed = agent.network.borrow, []
+agent.network.borrow = lambda name: borrowed.append(name) or borrow(name)
 board = Agent("settings.json")
 
 @board.command("add", params={"a": int, "b": int})
 def add(command):
     return command.parameters["a"] + command.parameters["b"]
 
-board.on("online", lambda: print("sntp was", "agent.sntp" in sys.modules))
+board.on("online", lambda: print("sntp was", "sntp" in borrowed))
 board.run()
 """
 

@@ -31,6 +31,7 @@ def root(tmp_path):
     (tmp_path / "agent/clouds").mkdir(parents=True)
     for name in ("agent/__init__.py", "agent/clouds/one.py"):
         (tmp_path / name).touch()
+    (tmp_path / "agent/__init__.py").write_text('__version__ = "1.2.0"\n')
     (tmp_path / "manifest.py").write_text(MANIFEST)
     write_package(tmp_path, ["agent/__init__.py", "agent/clouds/one.py"])
     return tmp_path
@@ -45,6 +46,12 @@ def write_package(root, names, version="1.2.0", deps=(("umqtt.simple", "1.8.0"),
 def test_right_packaging_has_no_complaint(root):
     assert packaging.manifest_complaints(root) == []
     assert packaging.package_complaints(root) == []
+
+
+def test_another_version_in_the_agent_is_told(root):
+    (root / "agent/__init__.py").write_text('__version__ = "1.1.9"\n')
+    text = 'agent/__init__.py: __version__ is not manifest.py\'s "1.2.0"'
+    assert packaging.manifest_complaints(root) == [text]
 
 
 def test_file_that_is_not_listed_and_listed_file_that_is_not_there(root):

@@ -51,7 +51,18 @@ def manifest_complaints(root: Path) -> list[str]:
         complaints.append('manifest.py: metadata(version="...") is missing')
     if "agent" not in manifest.packages:
         complaints.append('manifest.py: package("agent") is missing')
+    # The board tells its version, and has no manifest to read it from.
+    version = manifest.facts.get("version")
+    if not complaints and f'__version__ = "{version}"' not in _source(root):
+        complaints.append(f'agent/__init__.py: __version__ is not manifest.py\'s "{version}"')
     return complaints
+
+
+def _source(root: Path) -> str:
+    try:
+        return (root / "agent/__init__.py").read_text()
+    except OSError:
+        return ""
 
 
 def package_complaints(root: Path) -> list[str]:
