@@ -222,8 +222,8 @@ def test_running_watchdog_does_not_bite_in_the_middle_of_a_copy(desk, tmp_path):
     program = "import machine, time\ndog = machine.WDT(timeout=8000)\n"
     program += "while True:\n    dog.feed()\n    time.sleep_ms(50)\n"
     (folder / "main.py").write_text(program)
-    # 2 s after Ctrl-C: the copy takes longer than that, as it does than 8 s on a board.
-    with Device(folder, BOARD, link="pty", watchdog_scale=0.25) as device:
+    # 4 s after Ctrl-C: the copy takes longer than that, as it does than 8 s on a board.
+    with Device(folder, BOARD, link="pty", watchdog_scale=0.5) as device:
         main = desk.put("new_main.py", parcel.starter(None))
         assert desk.deploy(device, "--main", main) == 0
         assert "watchdog" not in device.reboots
