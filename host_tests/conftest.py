@@ -21,6 +21,8 @@ on_cpython.install(umqtt.folder())
 
 ALLOWED_SKIPS: dict[str, str] = {}
 
+NOT_RUN = "the board test on a board (give --port CONNECT --hub-host ADDRESS)"
+
 CASES = Path(__file__).with_name("cases")
 ON_CI = os.environ.get("CI") == "true"
 
@@ -34,6 +36,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--only-cpython", action="store_true", help="leave the case files out on MicroPython"
     )
+    # The board test's; `python3 -m tools test --help` tells about them.
+    for name in ("--port", "--hub-host", "--ssid"):
+        parser.addoption(name)
 
 
 def pytest_configure(config):
@@ -92,6 +97,7 @@ class Tally:
     def __init__(self):
         self.ran = Counter()
         self.skipped = {}
+        self.tables = []  # what tests measured, in markdown
 
     def pytest_runtest_logreport(self, report):
         if report.skipped:  # an expected failure counts as skipped
@@ -112,12 +118,16 @@ class Tally:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter, config):
+        for table in self.tables:
+            terminalreporter.write_line(table)
         names = ("CPython", "MicroPython 64-bit", "MicroPython 32-bit")
         counts = ", ".join(f"{self.ran[name]} on {name}" for name in names)
         terminalreporter.write_line(f"ran: {counts}")
         for bits in (64, 32):
             if reason := cases(config, bits).absent:
                 terminalreporter.write_line(f"no {bits}-bit MicroPython: {reason}")
+        if not config.getoption("--port"):
+            terminalreporter.write_line(f"not run: {NOT_RUN}")
         for test in self.not_allowed() if ON_CI else ():
             reason = self.skipped[test]
             terminalreporter.write_line(f"skipped, a failure on CI: {test}: {reason}")
