@@ -160,13 +160,16 @@ class FakeDeviceHive:
 
     def _command_get(self, frame):
         for entry in self.commands:
+            if entry["deviceId"] != frame["deviceId"]:
+                continue
             if entry["id"] == frame["commandId"] and entry not in self.unstored:
                 return {"command": entry}
         error = "Command with id = %d not found" % frame["commandId"]
         return {"status": "error", "code": 404, "error": error}
 
     def _command_list(self, frame):
-        found = [one for one in self.commands if one not in self.unstored]
+        found = [one for one in self.commands if one["deviceId"] == frame["deviceId"]]
+        found = [one for one in found if one not in self.unstored]
         start, end = frame.get("start", "1970-01-01T00:00:00.000"), frame.get("end", "9")
         if self.exclusive:
             found = [one for one in found if start < one["timestamp"] < end]

@@ -91,7 +91,10 @@ async def test_zombie(stage):
         await stage.settled()
         # Every second one is lost. The first look finds it, and the next is ten seconds later.
         assert list(map(stage.pushed, sent)) == [True, False, True, False], number
-        assert list(map(stage.status, sent)) == ["succeeded"] * 3 + ["expired"]
+        *alive, short = map(stage.status, sent)
+        assert alive == ["succeeded"] * 3
+        # It depends on when the look comes; `judge` sees that nothing started too late.
+        assert short in ("succeeded", "expired")
     await stage.judge()
 
 

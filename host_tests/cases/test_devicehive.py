@@ -374,7 +374,10 @@ async def test_p1_strange_pushes_neither_run_nor_answer_nor_end_the_session():
         rig.cloud.commands.append(held)
         for timestamp in (None, 12, "yesterday"):
             rig.cloud.spoof(dict(held, timestamp=timestamp, parameters={"times": 2}))
-        rig.cloud.spoof(dict(held, deviceId="dev-2", parameters={"times": 3}))
+        # A true command of another device, sent on to this one.
+        other = rig.cloud.entry("blink", {"times": 3}, deviceId="dev-2")
+        rig.cloud.commands.append(other)
+        rig.cloud.spoof(other)
         await rig.clock.advance(2000)
         assert [command.parameters["times"] for command in ran] == [1]
         assert rig.cloud.statuses() == {held["id"]: ["succeeded"]}
